@@ -1,0 +1,68 @@
+"""Build the compiled twin `wscore._framing_c`; all else about the package is in pyproject.toml.
+
+WSCORE_BUILD_EXT: unset, try to compile and go on without; "1", must compile; "0", pure Python.
+WSCORE_SANITIZE: "1" compiles with AddressSanitizer and UndefinedBehaviorSanitizer, for debugging.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from glob import glob
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
+
+SWITCH = os.environ.get("WSCORE_BUILD_EXT", "")
+if SWITCH not in ("", "0", "1"):
+    sys.exit(f"WSCORE_BUILD_EXT must be unset, 0 or 1, not {SWITCH!r}")
+SANITIZE = os.environ.get("WSCORE_SANITIZE") == "1"
+# PyPy runs the Python twin faster than it can call into C.
+WANTED = SWITCH == "1" or (SWITCH == "" and sys.implementation.name == "cpython")
+
+framing = Extension(
+    "wscore._framing_c",
+    sources=["src_cython/_framing_c.pyx", "src_cython/xor_mask.c"],
+    depends=glob("src_cython/*.h"),
+    include_dirs=["src_cython"],
+    optional=SWITCH != "1",
+)
+
+
+class BuildFraming(build_ext):
+    """Translate to C only when building, so that an sdist never carries generated code."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Cythonize, choose the compiler's flags, compile.
+
+        Raises:
+            CompileError: Cython is missing or refused the source (a warning where optional).
+        """
+        try:
+            from Cython.Build import cythonize
+            from Cython.Compiler.Errors import CompileError as CythonError
+        except ImportError as exc:
+            raise CompileError(f"Cython is not installed: {exc}") from exc
+        if self.compiler.compiler_type == "msvc":
+            ext.extra_compile_args = ["/O2"]
+        elif SANITIZE:
+            sanitizers = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
+            ext.extra_compile_args = ext.extra_link_args = sanitizers
+        else:
+            ext.extra_compile_args = ["-O3"]
+        try:
+            [translated] = cythonize(
+                [ext],
+                build_dir="build/cython",
+                include_path=["src_cython"],
+                compiler_directives={"binding": True, "language_level": 3, "autotestdict": False},
+                force=self.force,
+            )
+        except CythonError as exc:
+            raise CompileError(f"Cython refused the source: {exc}") from exc
+        ext.sources = translated.sources
+        super().build_extension(ext)
+
+
+setup(ext_modules=[framing] if WANTED else [], cmdclass={"build_ext": BuildFraming})

@@ -1,0 +1,777 @@
+# cython: language_level=3, binding=True, embedsignature=False
+# cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: freethreading_compatible=True
+"""The compiled framing twin: masking, frame headers, events and the frame decoder; imports leaves of wscore only.
+
+``wscore/_framing_py.py`` is the reference: same names, same meaning, same tests. Lengths are unsigned and are checked before any
+arithmetic; a buffer is held for as long as its memory is used; nothing here keeps a pointer across a call into Python code.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport UINT64_MAX, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+import os
+from dataclasses import FrozenInstanceError
+from inspect import signature as _signature
+from types import GenericAlias
+
+from wscore import _events_py, _framing_py
+from wscore._close_payload import decode_close_payload
+from wscore._codes import CloseReason, Opcode, RsvBits
+from wscore.errors import ParseFailed
+
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+    object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
+    void *PyUnicode_DATA(object o)
+    bint PyUnicode_IS_COMPACT_ASCII(object o)
+    Py_ssize_t PyUnicode_GET_LENGTH(object o)
+    object PyUnicode_DecodeUTF8Stateful(const char *s, Py_ssize_t size, const char *errors, Py_ssize_t *consumed)
+    long PyLong_AsLongAndOverflow(object o, int *overflow) except? -1
+    object PyNumber_Index(object o)
+
+cdef extern from "xor_mask.h" nogil:
+    const char *xor_mask_choose(const char *name)
+    uint32_t xor_mask_key_word(const unsigned char *key, unsigned phase)
+    unsigned xor_mask(unsigned char *dst, const unsigned char *src, size_t n, uint32_t key)
+
+IMPLEMENTATION = "cython"
+
+cdef uint64_t MAX_LENGTH = (<uint64_t>1 << 63) - 1
+
+
+def _choose_kernel(name):
+    """Takes the masking kernel of this name, None for the best; returns its name, ValueError where the processor lacks it."""
+    cdef bytes wanted = None if name is None else name.encode()
+    cdef const char *chosen = xor_mask_choose(NULL if wanted is None else <const char *>wanted)
+    if chosen is NULL:
+        raise ValueError(f"this processor has no masking kernel {name!r}")
+    return (<bytes>chosen).decode()
+
+
+KERNEL = _choose_kernel(os.environ.get("WSCORE_MASK_KERNEL") or None)
+
+
+# Masking and headers
+
+cdef uint32_t _key_word(object key, object phase) except? 0:
+    cdef int overflow = 0
+    cdef long offset
+    if not isinstance(key, (bytes, bytearray, memoryview)):
+        raise TypeError(f"the masking key must be bytes-like, not {type(key).__name__}")
+    cdef bytes four = bytes(key)
+    if PyBytes_GET_SIZE(four) != 4:
+        raise ValueError(f"the masking key must be 4 bytes, not {len(four)}")
+    offset = PyLong_AsLongAndOverflow(PyNumber_Index(phase), &overflow)
+    if overflow or offset < 0 or offset > 3:
+        raise ValueError(f"the phase must be 0 to 3, not {phase}")
+    return xor_mask_key_word(<const unsigned char *>PyBytes_AS_STRING(four), <unsigned>offset)
+
+
+def apply_mask(data, key, phase=0):
+    """Returns a masked (or unmasked) copy of the payload. See the Python twin."""
+    cdef Py_buffer view
+    cdef uint32_t word
+    cdef bytes result
+    if type(data) is bytes:
+        word = _key_word(key, phase)
+        result = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(data))
+        xor_mask(<unsigned char *>PyBytes_AS_STRING(result), <const unsigned char *>PyBytes_AS_STRING(data),
+                 <size_t>PyBytes_GET_SIZE(data), word)
+        return result
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        word = _key_word(key, phase)
+        result = PyBytes_FromStringAndSize(NULL, view.len)
+        xor_mask(<unsigned char *>PyBytes_AS_STRING(result), <const unsigned char *>view.buf, <size_t>view.len, word)
+    finally:
+        PyBuffer_Release(&view)
+    return result
+
+
+def apply_mask_inplace(buffer, key, phase=0):
+    """Masks (or unmasks) a writable buffer where it lies; returns the next phase. See the Python twin."""
+    cdef Py_buffer view
+    cdef uint32_t word
+    cdef size_t size
+    PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+    try:
+        word = _key_word(key, phase)
+        size = <size_t>view.len
+        xor_mask(<unsigned char *>view.buf, <const unsigned char *>view.buf, size, word)
+    finally:
+        PyBuffer_Release(&view)
+    return (<size_t>phase + size) & 3
+
+
+cdef int _checked_first_byte(object value) except -1:
+    cdef int overflow = 0
+    cdef long byte = PyLong_AsLongAndOverflow(PyNumber_Index(value), &overflow)
+    if overflow or byte < 0 or byte > 255:
+        raise ValueError(f"the first byte must be 0 to 255, not {value}")
+    return <int>byte
+
+
+cdef inline size_t _put_header(unsigned char *out, int first_byte, uint64_t length, unsigned char mask_bit) noexcept nogil:
+    """Writes all of a header but the key, at most 10 bytes, and returns how many."""
+    cdef int i, width
+    out[0] = <unsigned char>first_byte
+    if length <= 125:
+        out[1] = mask_bit | <unsigned char>length
+        return 2
+    if length <= 0xFFFF:
+        out[1] = mask_bit | 126
+        width = 2
+    else:
+        out[1] = mask_bit | 127
+        width = 8
+    for i in range(width):
+        out[2 + i] = <unsigned char>((length >> (8 * (width - 1 - i))) & 0xFF)
+    return 2 + width
+
+
+def encode_frame_header(first_byte, length, key=None):
+    """Writes a frame's header, the masking key included. See the Python twin."""
+    cdef unsigned char out[14]
+    cdef size_t size
+    cdef uint32_t word
+    cdef int first = _checked_first_byte(first_byte)
+    exact = PyNumber_Index(length)
+    if not 0 <= exact <= MAX_LENGTH:
+        raise ValueError(f"the length must be 0 to 2**63 - 1, not {length}")
+    size = _put_header(out, first, <uint64_t>exact, 0 if key is None else 0x80)
+    if key is not None:
+        word = _key_word(key, 0)
+        memcpy(out + size, &word, 4)
+        size += 4
+    return PyBytes_FromStringAndSize(<const char *>out, <Py_ssize_t>size)
+
+
+cdef bytes _frame(int first, const unsigned char *payload, Py_ssize_t length, object key):
+    cdef unsigned char header[14]
+    cdef uint32_t word = 0
+    cdef size_t size = _put_header(header, first, <uint64_t>length, 0 if key is None else 0x80)
+    if key is not None:
+        word = _key_word(key, 0)
+        memcpy(header + size, &word, 4)
+        size += 4
+    if length > PY_SSIZE_T_MAX - 14:
+        raise MemoryError("the payload leaves no room for a header")
+    cdef bytes frame = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size + length)
+    cdef unsigned char *out = <unsigned char *>PyBytes_AS_STRING(frame)
+    memcpy(out, header, size)
+    if key is None:
+        if length:
+            memcpy(out + size, payload, <size_t>length)
+    else:
+        xor_mask(out + size, payload, <size_t>length, word)
+    return frame
+
+
+def encode_frame(first_byte, payload, key=None):
+    """Writes a whole frame: header, key, and the payload masked where there is a key. See the Python twin."""
+    cdef Py_buffer view
+    cdef int first = _checked_first_byte(first_byte)
+    if isinstance(payload, str):
+        if PyUnicode_IS_COMPACT_ASCII(payload):
+            return _frame(first, <const unsigned char *>PyUnicode_DATA(payload), PyUnicode_GET_LENGTH(payload), key)
+        payload = (<str>payload).encode()
+    if type(payload) is bytes:
+        return _frame(first, <const unsigned char *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), key)
+    PyObject_GetBuffer(payload, &view, PyBUF_SIMPLE)
+    try:
+        return _frame(first, <const unsigned char *>view.buf, view.len, key)
+    finally:
+        PyBuffer_Release(&view)
+
+
+# Events
+
+@cython.no_gc
+@cython.freelist(64)
+cdef class Event:
+    """Base of everything that a connection reports or is asked to send."""
+
+    # The fields of all the classes below, since only the root of a hierarchy can have a free list.
+    cdef object _value
+    cdef object _code
+    cdef bint _frame_finished
+    cdef bint _message_finished
+
+
+@cython.no_gc
+cdef class _FrozenEvent(Event):
+    """What a frozen dataclass has besides its fields."""
+
+    cdef tuple _fields(self):
+        raise TypeError("abstract")
+
+    def __setattr__(self, name, value):
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name):
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __eq__(self, other):
+        if type(self) is not type(other):
+            return NotImplemented
+        return self._fields() == (<_FrozenEvent>other)._fields()
+
+    def __hash__(self):
+        return hash(self._fields())
+
+    def __repr__(self):
+        shown = ", ".join([f"{name}={value!r}" for name, value in zip(self.__match_args__, self._fields())])
+        return f"{type(self).__qualname__}({shown})"
+
+    def __reduce__(self):
+        return type(self), self._fields(), getattr(self, "__dict__", None) or None
+
+
+@cython.no_gc
+cdef class Message(_FrozenEvent):
+    """A piece of a data message, or the whole of it (RFC 6455, section 5.6). See the Python twin."""
+
+    __match_args__ = ("data", "frame_finished", "message_finished")
+    __dataclass_fields__ = _events_py.Message.__dataclass_fields__
+    __dataclass_params__ = _events_py.Message.__dataclass_params__
+    __signature__ = _signature(_events_py.Message)
+
+    def __init__(self, data, frame_finished=True, message_finished=True):
+        self._value = data
+        self._frame_finished = frame_finished
+        self._message_finished = message_finished
+
+    def __class_getitem__(cls, item):
+        return GenericAlias(cls, item)
+
+    cdef tuple _fields(self):
+        return (self._value, self._frame_finished, self._message_finished)
+
+    @property
+    def data(self):
+        """The payload of this piece."""
+        return self._value
+
+    @property
+    def frame_finished(self):
+        """Whether this piece ends its frame."""
+        return self._frame_finished
+
+    @property
+    def message_finished(self):
+        """Whether this piece ends its message."""
+        return self._message_finished
+
+
+@cython.no_gc
+cdef class TextMessage(Message):
+    """A text message, or a piece of one; ``data`` is a str whose UTF-8 was checked."""
+
+    __signature__ = _signature(_events_py.TextMessage)
+
+
+@cython.no_gc
+cdef class BytesMessage(Message):
+    """A binary message, or a piece of one; ``data`` is bytes."""
+
+    __signature__ = _signature(_events_py.BytesMessage)
+
+
+@cython.no_gc
+cdef class Ping(_FrozenEvent):
+    """A ping (RFC 6455, section 5.5.2). Answer a received one by sending :meth:`response`."""
+
+    __match_args__ = ("payload",)
+    __dataclass_fields__ = _events_py.Ping.__dataclass_fields__
+    __dataclass_params__ = _events_py.Ping.__dataclass_params__
+    __signature__ = _signature(_events_py.Ping)
+
+    def __init__(self, payload=b""):
+        self._value = payload
+
+    cdef tuple _fields(self):
+        return (self._value,)
+
+    @property
+    def payload(self):
+        """At most 125 bytes, which the pong returns."""
+        return self._value
+
+    def response(self):
+        """Returns the pong that answers this ping."""
+        return Pong(self._value)
+
+
+@cython.no_gc
+cdef class Pong(_FrozenEvent):
+    """A pong (RFC 6455, section 5.5.3), solicited or not."""
+
+    __match_args__ = ("payload",)
+    __dataclass_fields__ = _events_py.Pong.__dataclass_fields__
+    __dataclass_params__ = _events_py.Pong.__dataclass_params__
+    __signature__ = _signature(_events_py.Pong)
+
+    def __init__(self, payload=b""):
+        self._value = payload
+
+    cdef tuple _fields(self):
+        return (self._value,)
+
+    @property
+    def payload(self):
+        """That of the ping it answers, at most 125 bytes."""
+        return self._value
+
+
+@cython.no_gc
+cdef class CloseConnection(_FrozenEvent):
+    """A close frame (RFC 6455, section 5.5.1), or the end of a connection without one. See the Python twin."""
+
+    __match_args__ = ("code", "reason")
+    __dataclass_fields__ = _events_py.CloseConnection.__dataclass_fields__
+    __dataclass_params__ = _events_py.CloseConnection.__dataclass_params__
+    __signature__ = _signature(_events_py.CloseConnection)
+
+    def __init__(self, code, reason=None):
+        self._code = code
+        self._value = reason
+
+    cdef tuple _fields(self):
+        return (self._code, self._value)
+
+    @property
+    def code(self):
+        """The close code."""
+        return self._code
+
+    @property
+    def reason(self):
+        """Text for people, or None."""
+        return self._value
+
+    def response(self):
+        """Returns the close frame that answers this one."""
+        return CloseConnection(self._code, self._value)
+
+
+# The decoder
+
+cdef enum:
+    NONE = -1
+    CONTINUATION = 0
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+
+
+cdef uint64_t _limit(str name, object value) except? 0:
+    if value is None:
+        return MAX_LENGTH
+    if not 0 <= value <= MAX_LENGTH:
+        raise ValueError(f"{name} must be 0 to 2**63 - 1, not {value}")
+    return <uint64_t>value
+
+
+cdef class FrameDecoder:
+    """Turns the bytes of a peer into events, as far as they have come, and never further than asked. See the Python twin."""
+
+    __signature__ = _signature(_framing_py.FrameDecoder)
+
+    cdef bint _client, _whole, _closed
+    cdef tuple _extensions
+    cdef uint64_t _max_frame, _max_message, _max_fragments
+    # What has come and was not read yet: the memory of _chunk, which is the bytes object that was given, or a bytearray of our own
+    # where more came before the last was read.
+    cdef object _chunk
+    cdef const unsigned char *_data
+    cdef size_t _pos, _end
+    # A header or control payload cut by the end of what has come.
+    cdef unsigned char _head[14]
+    cdef unsigned char _control[125]
+    cdef size_t _head_size, _control_size
+    # The frame under way: its opcode is NONE between frames.
+    cdef int _opcode
+    cdef bint _fin
+    cdef unsigned char _key[4]
+    cdef unsigned _phase
+    cdef uint64_t _remaining
+    # The message under way: its opcode is NONE between messages.
+    cdef int _message
+    cdef uint64_t _fragments, _size
+    cdef unsigned char _utf8[4]
+    cdef size_t _utf8_size
+    cdef bytearray _held
+
+    def __init__(self, client, extensions=(), *, whole_messages=False, max_frame_size=None, max_message_size=None,
+                 max_fragments=None):
+        self._max_frame = _limit("max_frame_size", max_frame_size)
+        self._max_message = _limit("max_message_size", max_message_size)
+        self._max_fragments = _limit("max_fragments", max_fragments)
+        self._client = client
+        self._whole = whole_messages
+        self._extensions = tuple(extensions) or None
+        self._closed = False
+        self._chunk = self._held = None
+        self._data = NULL
+        self._pos = self._end = self._head_size = self._control_size = self._utf8_size = 0
+        self._opcode = self._message = NONE
+        self._fragments = self._size = self._remaining = 0
+        memcpy(self._key, b"\0\0\0\0", 4)
+
+    @property
+    def client(self):
+        """Whether this end is the client."""
+        return self._client
+
+    @property
+    def closed(self):
+        """Whether the peer's close frame, or a violation, has been given out as an event."""
+        return self._closed
+
+    @property
+    def message_room(self):
+        """Bytes that the message under way may still take; a decompressing extension must not exceed it."""
+        return self._max_message - self._size
+
+    def receive_data(self, data):
+        """Takes bytes from the peer; dropped once closed. See the Python twin."""
+        with cython.critical_section(self):
+            if type(data) is not bytes:
+                data = _copied(data)
+            if self._closed or PyBytes_GET_SIZE(data) == 0:
+                return
+            if self._pos == self._end:
+                self._chunk = data
+                self._data = <const unsigned char *>PyBytes_AS_STRING(data)
+                self._pos = 0
+                self._end = <size_t>PyBytes_GET_SIZE(data)
+            else:
+                self._append(data)
+
+    cdef int _append(self, bytes data) except -1:
+        """Keeps more behind what was not read yet; a byte is moved a bounded number of times however small the pieces are."""
+        cdef bytearray backlog
+        if type(self._chunk) is bytearray:
+            backlog = <bytearray>self._chunk
+            if self._pos > self._end - self._pos:
+                del backlog[: self._pos]
+                self._pos = 0
+            backlog += data
+        else:
+            backlog = bytearray(PyBytes_FromStringAndSize(<const char *>self._data + self._pos,
+                                                          <Py_ssize_t>(self._end - self._pos)))
+            self._pos = 0
+            backlog += data
+            self._chunk = backlog
+        self._data = <const unsigned char *>PyByteArray_AS_STRING(backlog)
+        self._end = <size_t>PyByteArray_GET_SIZE(backlog)
+        return 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef object event = None
+        with cython.critical_section(self):
+            if not self._closed:
+                try:
+                    event = self._next_event()
+                except ParseFailed as exc:
+                    event = CloseConnection(exc.code, str(exc))
+                if type(event) is CloseConnection:
+                    self._closed = True
+                    self._chunk = self._held = None
+                    self._pos = self._end = 0
+        if event is None:
+            raise StopIteration
+        return event
+
+    cdef object _next_event(self):
+        cdef object event
+        while self._opcode != NONE or self._read_header():
+            if self._opcode & 8:
+                return self._read_control()
+            if self._remaining and self._pos == self._end:
+                return None
+            event = self._read_data()
+            if event is not None:
+                return event
+        return None
+
+    cdef bint _read_header(self) except -1:
+        """Reads the header at the front, each part checked as soon as it is there."""
+        cdef const unsigned char *at
+        cdef size_t have, need = 2, before = self._head_size, i
+        cdef int opcode
+        cdef uint64_t length
+        if self._pos == self._end:
+            return False
+        if before == 0:
+            at = self._data + self._pos
+            have = self._end - self._pos
+        else:
+            have = min(self._end - self._pos, 14 - before)
+            memcpy(self._head + before, self._data + self._pos, have)
+            have += before
+            at = self._head
+        opcode = self._check_first_byte(at[0])
+        if have < 2:
+            return self._keep_head(at, have)
+        if bool(at[1] & 0x80) == self._client:
+            raise ParseFailed("masked frame from a server" if self._client else "unmasked frame from a client")
+        length = at[1] & 0x7F
+        if length > 125:
+            if opcode & 8:
+                raise ParseFailed("control frame with more than 125 bytes")
+            need += 2 if length == 126 else 8
+            if need == 10 and have > 2 and at[2] & 0x80:
+                raise ParseFailed("frame length with the top bit set")
+            if have < need:
+                return self._keep_head(at, have)
+            length = 0
+            for i in range(2, need):
+                length = (length << 8) | at[i]
+            if length <= (125 if need == 4 else 0xFFFF):
+                raise ParseFailed("frame length not in its shortest form")
+        self._check_limits(opcode, length)
+        if not self._client:
+            if have < need + 4:
+                return self._keep_head(at, have)
+            memcpy(self._key, at + need, 4)
+            need += 4
+        cdef unsigned char first = at[0]
+        self._pos += need - before
+        self._head_size = 0
+        if self._extensions is not None:
+            self._offer_header(opcode, first, length)
+        self._opcode = opcode
+        self._fin = (first & 0x80) != 0
+        self._phase = 0
+        self._remaining = length
+        self._control_size = 0
+        if not opcode & 8:
+            self._fragments += 1
+            if self._message == NONE:
+                self._message = opcode
+        return True
+
+    cdef bint _keep_head(self, const unsigned char *at, size_t have) noexcept:
+        if at != self._head:
+            memcpy(self._head, at, have)
+        self._head_size = have
+        self._pos = self._end
+        return False
+
+    cdef int _check_first_byte(self, unsigned char first) except -1:
+        cdef int opcode = first & 0x0F
+        if opcode > PONG or (BINARY < opcode < CLOSE):
+            raise ParseFailed(f"frame with the reserved opcode {opcode:#x}")
+        if first & 0x70 and self._extensions is None:
+            raise ParseFailed("reserved bit set without an extension")
+        if opcode & 8:
+            if not first & 0x80:
+                raise ParseFailed("fragmented control frame")
+        elif opcode == CONTINUATION:
+            if self._message == NONE:
+                raise ParseFailed("continuation frame without a message to continue")
+        elif self._message != NONE:
+            raise ParseFailed("new message inside a fragmented one")
+        return opcode
+
+    cdef int _check_limits(self, int opcode, uint64_t length) except -1:
+        if opcode & 8:
+            return 0
+        if length > self._max_frame:
+            raise ParseFailed(f"frame of {length} bytes, limit {self._max_frame}", CloseReason.MESSAGE_TOO_BIG)
+        if self._extensions is None and length > self._max_message - self._size:
+            raise ParseFailed(f"message of more than {self._max_message} bytes", CloseReason.MESSAGE_TOO_BIG)
+        if self._fragments >= self._max_fragments:
+            raise ParseFailed(f"message of more than {self._max_fragments} frames", CloseReason.MESSAGE_TOO_BIG)
+        return 0
+
+    cdef int _offer_header(self, int opcode, unsigned char first, uint64_t length) except -1:
+        """Shows the header to the extensions; a reserved bit that none of them claims is a violation."""
+        cdef unsigned char claimed = 0
+        rsv = RsvBits(bool(first & 0x40), bool(first & 0x20), bool(first & 0x10))
+        for extension in self._extensions:
+            answer = extension.frame_inbound_header(self, Opcode(opcode), rsv, length)
+            if isinstance(answer, CloseReason):
+                raise ParseFailed("frame header refused by an extension", answer)
+            used1, used2, used3 = answer
+            claimed |= (0x40 if used1 else 0) | (0x20 if used2 else 0) | (0x10 if used3 else 0)
+        if first & 0x70 & ~claimed:
+            raise ParseFailed("reserved bit set that no extension uses")
+        return 0
+
+    cdef object _run_extensions(self, bytes piece):
+        cdef bint complete = self._remaining == 0
+        for extension in self._extensions:
+            result = extension.frame_inbound_payload_data(self, piece)
+            if isinstance(result, CloseReason):
+                raise ParseFailed("payload refused by an extension", result)
+            piece = result if type(result) is bytes else bytes(result)
+        if complete:
+            for extension in self._extensions:
+                result = extension.frame_inbound_complete(self, self._fin)
+                if isinstance(result, CloseReason):
+                    raise ParseFailed("payload refused by an extension", result)
+                if result is not None:
+                    piece += result
+        return piece
+
+    cdef size_t _available(self) noexcept:
+        """Bytes of the frame's payload that are there."""
+        cdef size_t there = self._end - self._pos
+        return there if there < self._remaining else <size_t>self._remaining
+
+    cdef unsigned _unmask(self, unsigned char *out, size_t size) noexcept:
+        """Moves that many bytes of payload, unmasked, to ``out``; says whether one of them is above 127."""
+        cdef unsigned high = xor_mask(out, self._data + self._pos, size, xor_mask_key_word(self._key, self._phase))
+        self._pos += size
+        self._remaining -= size
+        self._phase = (self._phase + <unsigned>(size & 3)) & 3
+        return high
+
+    cdef object _read_control(self):
+        cdef size_t size = self._available()
+        cdef int opcode = self._opcode
+        self._unmask(self._control + self._control_size, size)
+        self._control_size += size
+        if self._remaining:
+            return None
+        self._opcode = NONE
+        cdef bytes payload = PyBytes_FromStringAndSize(<const char *>self._control, <Py_ssize_t>self._control_size)
+        if self._extensions is not None:
+            payload = self._run_extensions(payload)
+        if opcode == PING:
+            return Ping(payload)
+        if opcode == PONG:
+            return Pong(payload)
+        code, reason = decode_close_payload(payload)
+        return CloseConnection(code, reason)
+
+    cdef object _read_data(self):
+        cdef size_t size = self._available()
+        cdef bint frame_finished = size == self._remaining
+        cdef bint finished = frame_finished and self._fin
+        cdef bint text = self._message == TEXT
+        cdef object data
+        if self._extensions is None and self._whole and (not finished or self._held is not None):
+            self._size += size
+            data = self._hold_raw(size, text, finished)
+        else:
+            data = self._read_piece(size, text, finished)
+        if frame_finished:
+            self._opcode = NONE
+        if finished:
+            self._message = NONE
+            self._size = self._fragments = 0
+        if data is None:
+            return None
+        return _message_event(text, data, frame_finished, finished)
+
+    cdef object _read_piece(self, size_t size, bint text, bint finished):
+        """The payload that is there, as the data of an event; None where it is held until its message is whole."""
+        cdef object piece
+        cdef const unsigned char *start
+        cdef unsigned high
+        if self._extensions is None:
+            self._size += size
+            if not text:
+                piece = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+                self._unmask(<unsigned char *>PyBytes_AS_STRING(piece), size)
+                return piece
+            # Most text is ASCII: unmask straight into the str, and look for high bits on the way.
+            piece = PyUnicode_New(<Py_ssize_t>size, 127)
+            if size == 0 and self._utf8_size == 0:
+                return piece
+            high = self._unmask(<unsigned char *>PyUnicode_DATA(piece), size) if size else 0
+            if high == 0 and self._utf8_size == 0:
+                return piece
+            return self._decode(<const unsigned char *>PyUnicode_DATA(piece), size, finished)
+        piece = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+        self._unmask(<unsigned char *>PyBytes_AS_STRING(piece), size)
+        piece = self._run_extensions(piece)
+        # Only an extension can exceed what the header announced.
+        if <uint64_t>PyBytes_GET_SIZE(piece) > self._max_message - self._size:
+            raise ParseFailed(f"message of more than {self._max_message} bytes", CloseReason.MESSAGE_TOO_BIG)
+        self._size += <uint64_t>PyBytes_GET_SIZE(piece)
+        data = piece
+        if text:
+            start = <const unsigned char *>PyBytes_AS_STRING(piece)
+            data = self._decode(start, <size_t>PyBytes_GET_SIZE(piece), finished)
+        if not self._whole or (finished and self._held is None):
+            return data
+        if self._held is None:
+            self._held = bytearray()
+        self._held += piece
+        return self._release_held(text) if finished else None
+
+    cdef object _hold_raw(self, size_t size, bint text, bint finished):
+        """Unmasks what is there behind what is held of the message; kept as bytes, since many small str take 50 times the room."""
+        cdef Py_ssize_t before
+        cdef unsigned char *start
+        cdef unsigned high = 0
+        if self._held is None:
+            self._held = bytearray()
+        before = PyByteArray_GET_SIZE(self._held)
+        if size:
+            PyByteArray_Resize(self._held, before + <Py_ssize_t>size)
+        start = <unsigned char *>PyByteArray_AS_STRING(self._held) + before
+        if size:
+            high = self._unmask(start, size)
+        if text and (high or self._utf8_size):
+            self._decode(start, size, finished)  # for its check alone: bad UTF-8 ends the connection at once
+        return self._release_held(text) if finished else None
+
+    cdef object _release_held(self, bint text):
+        cdef bytearray held = self._held
+        self._held = None
+        return held.decode() if text else bytes(held)
+
+    cdef object _decode(self, const unsigned char *start, size_t size, bint final):
+        """Decodes UTF-8 that may begin and end inside a character."""
+        cdef bytes joined
+        cdef Py_ssize_t consumed = 0
+        cdef str text
+        if self._utf8_size:
+            joined = (PyBytes_FromStringAndSize(<const char *>self._utf8, <Py_ssize_t>self._utf8_size)
+                      + PyBytes_FromStringAndSize(<const char *>start, <Py_ssize_t>size))
+            start = <const unsigned char *>PyBytes_AS_STRING(joined)
+            size = <size_t>PyBytes_GET_SIZE(joined)
+        try:
+            text = PyUnicode_DecodeUTF8Stateful(<const char *>start, <Py_ssize_t>size, NULL, NULL if final else &consumed)
+        except UnicodeDecodeError:
+            raise ParseFailed("text that is not UTF-8", CloseReason.INVALID_FRAME_PAYLOAD_DATA) from None
+        self._utf8_size = 0
+        if not final and <size_t>consumed < size:
+            self._utf8_size = size - <size_t>consumed
+            if self._utf8_size > 3:
+                raise SystemError("the UTF-8 decoder left more than one character")
+            memcpy(self._utf8, start + consumed, self._utf8_size)
+        return text
+
+
+cdef bytes _copied(object data):
+    cdef Py_buffer view
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        return PyBytes_FromStringAndSize(<const char *>view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef Message _message_event(bint text, object data, bint frame_finished, bint message_finished):
+    """Makes the event without its ``__init__``, which would parse arguments."""
+    cdef Message event = TextMessage.__new__(TextMessage) if text else BytesMessage.__new__(BytesMessage)
+    event._value = data
+    event._frame_finished = frame_finished
+    event._message_finished = message_finished
+    return event
