@@ -756,6 +756,9 @@ cdef class FrameDecoder:
             if self._utf8_size > 3:
                 raise SystemError("the UTF-8 decoder left more than one character")
             memcpy(self._utf8, start + consumed, self._utf8_size)
+            # CPython waits for the third byte of a surrogate, which strict UTF-8 never has.
+            if self._utf8_size == 2 and self._utf8[0] == 0xED and self._utf8[1] >= 0xA0:
+                raise ParseFailed("text that is not UTF-8", CloseReason.INVALID_FRAME_PAYLOAD_DATA)
         return text
 
 

@@ -41,6 +41,8 @@ if TYPE_CHECKING:  # extensions are above this module: the decoder only calls th
 IMPLEMENTATION: Final = "python"
 KERNEL: Final = "python"
 
+_NOT_UTF8: Final = "text that is not UTF-8"
+
 
 class FrameDecoder:
     """Turns the bytes of a peer into events, as far as they have come, and never further than
@@ -308,11 +310,13 @@ class FrameDecoder:
 
     def _decode(self, piece: bytes, final: bool) -> str:
         try:
-            return self._utf8.decode(piece, final)
+            text = self._utf8.decode(piece, final)
+            # CPython waits for the third byte of a surrogate, which strict UTF-8 never has.
+            if not final and b"\xed\xa0" <= self._utf8.getstate()[0] < b"\xee":
+                raise ParseFailed(_NOT_UTF8, CloseReason.INVALID_FRAME_PAYLOAD_DATA)
         except UnicodeDecodeError:
-            raise ParseFailed(
-                "text that is not UTF-8", CloseReason.INVALID_FRAME_PAYLOAD_DATA
-            ) from None
+            raise ParseFailed(_NOT_UTF8, CloseReason.INVALID_FRAME_PAYLOAD_DATA) from None
+        return text
 
     def _hold(self, piece: bytes, text: str, is_text: bool, finished: bool) -> Event | None:
         """Keeps a piece until its message is whole; kept as bytes, since many small str would take

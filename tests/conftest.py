@@ -1,0 +1,39 @@
+"""Fixtures of the whole suite; the main one runs a test once on each framing twin."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from types import ModuleType
+
+import pytest
+from hypothesis import settings
+
+# Time limits would fail tests for the machine's sake.
+settings.register_profile("wscore", deadline=None)
+settings.register_profile("thorough", deadline=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "wscore"))
+
+REQUIRE_EXT = os.environ.get("WSCORE_REQUIRE_EXT", "") not in ("", "0")
+
+
+def twin(name: str) -> ModuleType:
+    """The framing twin of this name; a compiled one that is missing fails where it is required."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        if REQUIRE_EXT:
+            pytest.fail("the compiled twin is missing: run `make build`")
+        pytest.skip("the compiled twin was not built")
+
+
+@pytest.fixture(scope="session", params=["wscore._framing_py", "wscore._framing_c"])
+def framing(request: pytest.FixtureRequest) -> ModuleType:
+    """Each framing twin in turn."""
+    return twin(request.param)
+
+
+@pytest.fixture(scope="session")
+def framing_c() -> ModuleType:
+    """The compiled twin."""
+    return twin("wscore._framing_c")

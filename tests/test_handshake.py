@@ -1,0 +1,347 @@
+"""The opening handshake, whole and in parts."""
+
+from __future__ import annotations
+
+import pytest
+
+from wscore import ConnectionType, WSConnection
+from wscore.connection import CLIENT, SERVER, ConnectionState
+from wscore.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+from wscore.events import (
+    AcceptConnection,
+    CloseConnection,
+    Event,
+    Message,
+    Ping,
+    RejectConnection,
+    RejectData,
+    Request,
+    TextMessage,
+)
+from wscore.extensions import PerMessageDeflate
+from wscore.utilities import generate_accept_token, generate_nonce, split_comma_header
+
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
+FIELDS = [
+    (b"Host", b"example.com"),
+    (b"Upgrade", b"websocket"),
+    (b"Connection", b"Upgrade"),
+    (b"Sec-WebSocket-Key", KEY),
+    (b"Sec-WebSocket-Version", b"13"),
+]
+
+
+def request(*changes: tuple[bytes, bytes | None], start: bytes = b"GET /chat HTTP/1.1") -> bytes:
+    """A request head with fields replaced (or, for None, left out) and, for new names, added."""
+    changed = dict(changes)
+    fields = [(n, changed.pop(n, v)) for n, v in FIELDS] + list(changed.items())
+    lines = [start, *(n + b": " + v for n, v in fields if v is not None)]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def opened(
+    ask: Request | None = None, accept: AcceptConnection | None = None
+) -> tuple[WSConnection, WSConnection]:
+    client, server = WSConnection(CLIENT), WSConnection(SERVER)
+    server.receive_data(client.send(ask or Request(host="example.com", target="/")))
+    list(server.events())
+    client.receive_data(server.send(accept or AcceptConnection()))
+    list(client.events())
+    return client, server
+
+
+class TestSuccess:
+    def test_both_ends(self) -> None:
+        client, server = WSConnection(CLIENT), WSConnection(SERVER)
+        assert client.client
+        assert not server.client
+        server.receive_data(
+            client.send(
+                Request(
+                    host="example.com:8080",
+                    target="/chat?x=1",
+                    subprotocols=["one", "two"],
+                    extensions=[PerMessageDeflate()],
+                    extra_headers=[(b"X-Mine", b"yes")],
+                )
+            )
+        )
+        [event] = server.events()
+        assert isinstance(event, Request)
+        assert (event.host, event.target) == ("example.com:8080", "/chat?x=1")
+        assert event.subprotocols == ["one", "two"]
+        assert (b"x-mine", b"yes") in event.extra_headers
+        extension = PerMessageDeflate()
+        answer = server.send(
+            AcceptConnection("two", extensions=[extension], extra_headers=[(b"X-Too", b"1")])
+        )
+        assert server.state is ConnectionState.OPEN
+        assert client.state is ConnectionState.CONNECTING
+        client.receive_data(answer)
+        [accepted] = client.events()
+        assert isinstance(accepted, AcceptConnection)
+        assert accepted.subprotocol == "two"
+        assert accepted.extra_headers == [(b"x-too", b"1")]
+        assert [type(item) for item in accepted.extensions] == [PerMessageDeflate]
+        assert client.state is ConnectionState.OPEN
+        frame = client.send(TextMessage("hello"))
+        assert frame[0] == 0xC1
+        server.receive_data(frame)
+        assert list(server.events()) == [TextMessage("hello")]
+
+    def test_the_sample_of_the_rfc(self) -> None:
+        server = WSConnection(SERVER)
+        server.receive_data(request())
+        assert isinstance(next(server.events()), Request)
+        assert server.send(AcceptConnection()) == (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        )
+
+    @pytest.mark.parametrize("size", [1, 3, 7])
+    def test_in_pieces(self, size: int) -> None:
+        server = WSConnection(SERVER)
+        head = request()
+        for start in range(0, len(head), size):
+            assert list(server.events()) == []
+            server.receive_data(head[start : start + size])
+        assert isinstance(next(server.events()), Request)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            (b"Upgrade", b"h2c, WebSocket"),
+            (b"Connection", b"keep-alive, UPGRADE"),
+            (b"Origin", b"http://example.com"),
+            (b"X-Latin", "é".encode("latin-1")),
+        ],
+    )
+    def test_tolerated(self, change: tuple[bytes, bytes]) -> None:
+        server = WSConnection(SERVER)
+        server.receive_data(request(change))
+        assert isinstance(next(server.events()), Request)
+
+    def test_given_in_parts(self) -> None:
+        server = WSConnection(SERVER)
+        server.initiate_upgrade_connection(FIELDS, "/chat?x")
+        [event] = server.events()
+        assert isinstance(event, Request)
+        assert event.target == "/chat?x"
+        assert generate_accept_token(KEY) in server.send(AcceptConnection())
+        assert server.state is ConnectionState.OPEN
+
+    def test_international_host(self) -> None:
+        client, server = WSConnection(CLIENT), WSConnection(SERVER)
+        data = client.send(Request(host="芝士汉堡", target="/"))
+        assert b"xn--7ks3rz39bh7u" in data
+        server.receive_data(data)
+        event = next(server.events())
+        assert isinstance(event, Request)
+        assert event.host == "芝士汉堡"
+
+
+def ping_from_client() -> bytes:
+    return b"\x89\x80" + bytes(4)
+
+
+class TestEarlyData:
+    def test_behind_the_request(self) -> None:
+        server = WSConnection(SERVER)
+        server.receive_data(request() + ping_from_client())
+        assert len(list(server.events())) == 1
+        server.receive_data(ping_from_client())
+        server.send(AcceptConnection())
+        assert list(server.events()) == [Ping(), Ping()]
+
+    def test_behind_a_request_given_in_parts(self) -> None:
+        server = WSConnection(SERVER)
+        server.initiate_upgrade_connection(FIELDS, "/")
+        server.receive_data(ping_from_client())
+        assert len(list(server.events())) == 1
+        server.send(AcceptConnection())
+        server.receive_data(ping_from_client())
+        assert list(server.events()) == [Ping(), Ping()]
+
+    def test_behind_the_response(self) -> None:
+        client, server = WSConnection(CLIENT), WSConnection(SERVER)
+        server.receive_data(client.send(Request(host="x", target="/")))
+        list(server.events())
+        data = server.send(AcceptConnection()) + server.send(TextMessage("welcome"))
+        client.receive_data(data)
+        assert list(client.events()) == [AcceptConnection(), TextMessage("welcome")]
+
+
+class TestMalformedRequest:
+    @pytest.mark.parametrize(
+        ("data", "status"),
+        [
+            (b"broken nonsense\r\n\r\n", 400),
+            (b"\x00\x01\x02\r\n\r\n", 400),
+            (request(start=b"POST /chat HTTP/1.1"), 400),
+            (request(start=b"GET /chat HTTP/1.0"), 400),
+            (request((b"Host", None)), 400),
+            (request((b"Upgrade", None)), 400),
+            (request((b"Upgrade", b"h2c")), 400),
+            (request((b"Connection", None)), 400),
+            (request((b"Connection", b"keep-alive")), 400),
+            (request((b"Sec-WebSocket-Key", None)), 400),
+            (request((b"Sec-WebSocket-Key", b"")), 400),
+            (request((b"Sec-WebSocket-Key", b"short")), 400),
+            (request((b"Sec-WebSocket-Key", KEY + b"AAAA")), 400),
+            (request((b"Sec-WebSocket-Key", b"!" * 24)), 400),
+            (request((b"Sec-WebSocket-Version", None)), 400),
+            (request((b"Sec-WebSocket-Version", b"8")), 426),
+            (request((b"sec-websocket-version", b"13")), 400),
+            (request((b"sec-websocket-key", KEY)), 400),
+            (request((b"Origin", b"a"), (b"origin", b"b")), 400),
+            (request((b"Content-Length", b"3")) + b"abc", 400),
+            (request((b"X-Nul", b"a\0b")), 400),
+        ],
+    )
+    def test_refused(self, data: bytes, status: int) -> None:
+        server = WSConnection(SERVER)
+        with pytest.raises(RemoteProtocolError) as caught:
+            server.receive_data(data)
+        hint = caught.value.event_hint
+        assert isinstance(hint, RejectConnection)
+        assert hint.status_code == status
+        if status == 426:
+            assert (b"Sec-WebSocket-Version", b"13") in hint.headers
+        answer = server.send(hint)
+        assert answer.startswith(b"HTTP/1.1 %d" % status)
+        assert server.state is ConnectionState.CLOSED
+
+    def test_given_in_parts(self) -> None:
+        server = WSConnection(SERVER)
+        with pytest.raises(RemoteProtocolError) as caught:
+            server.initiate_upgrade_connection(FIELDS[1:], "/")
+        assert caught.value.event_hint is not None
+        assert server.send(caught.value.event_hint).startswith(b"HTTP/1.1 400")
+
+    def test_the_peer_goes_away(self) -> None:
+        server = WSConnection(SERVER)
+        server.receive_data(None)
+        assert list(server.events()) == []
+        assert server.state is ConnectionState.CLOSED
+
+
+class TestRefusing:
+    def test_without_a_body(self) -> None:
+        client, server = WSConnection(CLIENT), WSConnection(SERVER)
+        server.receive_data(client.send(Request(host="x", target="/")))
+        list(server.events())
+        client.receive_data(server.send(RejectConnection(status_code=403)))
+        assert server.state is ConnectionState.CLOSED
+        first, *rest = client.events()
+        assert isinstance(first, RejectConnection)
+        assert (first.status_code, first.has_body) == (403, True)
+        assert rest == [RejectData(b"", body_finished=True)]
+        assert client.state is ConnectionState.CLOSED
+
+    def test_with_a_body(self) -> None:
+        client, server = WSConnection(CLIENT), WSConnection(SERVER)
+        server.receive_data(client.send(Request(host="x", target="/")))
+        list(server.events())
+        refusal = RejectConnection(
+            status_code=404, headers=[(b"content-length", b"5")], has_body=True
+        )
+        client.receive_data(server.send(refusal))
+        assert server.state is client.state is ConnectionState.REJECTING
+        client.receive_data(server.send(RejectData(b"so", body_finished=False)))
+        client.receive_data(server.send(RejectData(b"rry")))
+        body = [event.data for event in client.events() if isinstance(event, RejectData)]
+        assert b"".join(body) == b"sorry"
+        assert server.state is client.state is ConnectionState.CLOSED
+
+    def test_an_unknown_subprotocol(self) -> None:
+        server = WSConnection(SERVER)
+        server.receive_data(request())
+        with pytest.raises(LocalProtocolError, match="subprotocol"):
+            server.send(AcceptConnection(subprotocol="mine"))
+
+    def test_header_injection(self) -> None:
+        server = WSConnection(SERVER)
+        server.receive_data(request())
+        for field in ((b"X-A", b"1\r\nX-B: 2"), (b"X A", b"1"), (b"", b"1"), (b"X:A", b"1")):
+            with pytest.raises(LocalProtocolError, match="header"):
+                server.send(AcceptConnection(extra_headers=[field]))
+
+
+class TestMalformedResponse:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            (b"Upgrade: websocket", b"X: y"),
+            (b"Upgrade: websocket", b"Upgrade: h2c"),
+            (b"Connection: Upgrade", b"Connection: close"),
+            (b"Sec-WebSocket-Accept: ", b"Sec-WebSocket-Accept: x"),
+            (b"Sec-WebSocket-Accept: ", b"X: "),
+            (b"Connection: Upgrade", b"Connection: Upgrade\r\nSec-WebSocket-Protocol: unasked"),
+            (b"Connection: Upgrade", b"Connection: Upgrade\r\nSec-WebSocket-Extensions: unasked"),
+            (b"HTTP/1.1", b"nonsense"),
+        ],
+    )
+    def test_refused(self, change: tuple[bytes, bytes]) -> None:
+        client, server = WSConnection(CLIENT), WSConnection(SERVER)
+        server.receive_data(client.send(Request(host="x", target="/")))
+        list(server.events())
+        answer = server.send(AcceptConnection())
+        assert change[0] in answer
+        with pytest.raises(RemoteProtocolError):
+            client.receive_data(answer.replace(*change))
+
+
+class TestMisuse:
+    @pytest.mark.parametrize(
+        ("end", "event"),
+        [
+            (CLIENT, AcceptConnection()),
+            (CLIENT, RejectConnection()),
+            (CLIENT, Ping()),
+            (CLIENT, CloseConnection(1000)),
+            (SERVER, Request(host="x", target="/")),
+            (SERVER, AcceptConnection()),
+            (SERVER, RejectData(b"")),
+            (SERVER, Message("x")),
+        ],
+        ids=lambda value: getattr(value, "name", type(value).__name__),
+    )
+    def test_events_out_of_place(self, end: ConnectionType, event: Event) -> None:
+        with pytest.raises(LocalProtocolError):
+            WSConnection(end).send(event)
+
+    def test_a_client_given_a_request(self) -> None:
+        with pytest.raises(LocalProtocolError):
+            WSConnection(CLIENT).initiate_upgrade_connection(FIELDS, "/")
+
+    def test_a_second_handshake(self) -> None:
+        client, server = opened()
+        with pytest.raises(LocalProtocolError):
+            client.send(Request(host="x", target="/"))
+        with pytest.raises(LocalProtocolError):
+            server.send(AcceptConnection())
+
+
+class TestParts:
+    @pytest.mark.parametrize(
+        ("value", "members"),
+        [
+            (b"", [""]),
+            (b"a", ["a"]),
+            (b" a ,b,  c ", ["a", "b", "c"]),
+            (b'a; x="1,2", b', ['a; x="1,2"', "b"]),
+            (b'a; x="1\\",2", b', ['a; x="1\\",2"', "b"]),
+            (b'a; x="open, b', ['a; x="open, b']),
+            ("é, b".encode("latin-1"), ["é", "b"]),
+        ],
+    )
+    def test_split_comma_header(self, value: bytes, members: list[str]) -> None:
+        assert split_comma_header(value) == members
+
+    def test_nonces_differ(self) -> None:
+        assert len({generate_nonce() for _ in range(100)}) == 100
+
+    def test_one_exception_tree(self) -> None:
+        assert issubclass(LocalProtocolError, ProtocolError)
+        assert issubclass(RemoteProtocolError, ProtocolError)
+        assert RemoteProtocolError("x").event_hint is None
