@@ -1,15 +1,16 @@
-"""The framing layer as users see it: opcodes, close codes, and the frames that a connection sends;
-imports ``_framing`` and leaves.
+"""The framing layer as users see it: opcodes, close codes, frames; imports ``_framing``,
+``_frame_parts`` and leaves.
 
-Receiving is ``_framing.FrameDecoder``. Names are wsproto's.
+A connection sends through ``FrameProtocol`` and receives through ``_framing.FrameDecoder``. The
+names are wsproto's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from ._close_payload import encode_close_payload
+from ._close_payload import decode_close_payload, encode_close_payload
 from ._codes import (
     LOCAL_ONLY_CLOSE_REASONS,
     MAX_CLOSE_REASON,
@@ -23,6 +24,15 @@ from ._codes import (
     CloseReason,
     Opcode,
     RsvBits,
+)
+from ._frame_parts import (
+    Buffer,
+    Frame,
+    FrameDecoder,
+    Header,
+    MessageDecoder,
+    XorMaskerNull,
+    XorMaskerSimple,
 )
 from ._framing import encode_frame
 from ._mask_keys import new_mask_key
@@ -54,7 +64,7 @@ _NO_RSV: Final = RsvBits(False, False, False)
 
 
 class FrameProtocol:
-    """The sending half of the framing: messages and control payloads in, frames out.
+    """Messages and control payloads in, frames out; and, for those who want it, the other way.
 
     Args:
         client: this end is the client, so that its frames are masked.
@@ -65,6 +75,8 @@ class FrameProtocol:
         self.client = client
         self.extensions = [extension for extension in extensions if extension.enabled()]
         self._outbound_opcode: Opcode | None = None
+        self._frame_decoder: FrameDecoder | None = None
+        self._message_decoder: MessageDecoder | None = None
 
     def send_data(
         self, payload: bytes | bytearray | memoryview | str = b"", fin: bool = True
@@ -102,6 +114,33 @@ class FrameProtocol:
     def close(self, code: int | None = None, reason: str | None = None) -> bytes:
         """Returns a close frame. Raises LocalProtocolError for a code that may not be sent."""
         return self._control_frame(Opcode.CLOSE, encode_close_payload(code, reason))
+
+    def receive_bytes(self, data: bytes) -> None:
+        """Takes bytes from the peer, for :meth:`received_frames`."""
+        if self._message_decoder is None:
+            self._frame_decoder = FrameDecoder(self.client, self.extensions)
+            self._message_decoder = MessageDecoder()
+        if self._frame_decoder is not None:
+            self._frame_decoder.receive_bytes(data)
+
+    def received_frames(self) -> Iterator[Frame]:
+        """Yields the frames that are due: text decoded, the payload of a Close as code and reason.
+
+        Raises:
+            ParseFailed: the peer broke the protocol.
+        """
+        while self._frame_decoder is not None and self._message_decoder is not None:
+            frame = self._frame_decoder.process_buffer()
+            if frame is None:
+                return
+            if frame.opcode is Opcode.CLOSE:
+                assert isinstance(frame.payload, bytes)
+                self._frame_decoder = None  # nothing follows a Close
+                yield frame._replace(payload=decode_close_payload(frame.payload))
+            elif frame.opcode.iscontrol():
+                yield frame
+            else:
+                yield self._message_decoder.process_frame(frame)
 
     def _control_frame(self, opcode: Opcode, payload: bytes) -> bytes:
         if len(payload) > MAX_PAYLOAD_NORMAL:
@@ -148,9 +187,16 @@ __all__ = [
     "RSV1_MASK",
     "RSV2_MASK",
     "RSV3_MASK",
+    "Buffer",
     "CloseReason",
+    "Frame",
+    "FrameDecoder",
     "FrameProtocol",
+    "Header",
+    "MessageDecoder",
     "Opcode",
     "ParseFailed",
     "RsvBits",
+    "XorMaskerNull",
+    "XorMaskerSimple",
 ]
