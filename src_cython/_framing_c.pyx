@@ -19,7 +19,7 @@ from dataclasses import FrozenInstanceError
 from inspect import signature as _signature
 from types import GenericAlias
 
-from wscore import _events_py, _framing_py
+from wscore import _events_py, _framing_py, _mask_keys
 from wscore._close_payload import decode_close_payload
 from wscore._codes import CloseReason, Opcode, RsvBits
 from wscore.errors import ParseFailed
@@ -151,12 +151,10 @@ def encode_frame_header(first_byte, length, key=None):
     return PyBytes_FromStringAndSize(<const char *>out, <Py_ssize_t>size)
 
 
-cdef bytes _frame(int first, const unsigned char *payload, Py_ssize_t length, object key):
+cdef bytes _frame(int first, const unsigned char *payload, Py_ssize_t length, bint masked, uint32_t word):
     cdef unsigned char header[14]
-    cdef uint32_t word = 0
-    cdef size_t size = _put_header(header, first, <uint64_t>length, 0 if key is None else 0x80)
-    if key is not None:
-        word = _key_word(key, 0)
+    cdef size_t size = _put_header(header, first, <uint64_t>length, 0x80 if masked else 0)
+    if masked:
         memcpy(header + size, &word, 4)
         size += 4
     if length > PY_SSIZE_T_MAX - 14:
@@ -164,27 +162,36 @@ cdef bytes _frame(int first, const unsigned char *payload, Py_ssize_t length, ob
     cdef bytes frame = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size + length)
     cdef unsigned char *out = <unsigned char *>PyBytes_AS_STRING(frame)
     memcpy(out, header, size)
-    if key is None:
-        if length:
-            memcpy(out + size, payload, <size_t>length)
-    else:
+    if masked:
         xor_mask(out + size, payload, <size_t>length, word)
+    elif length:
+        memcpy(out + size, payload, <size_t>length)
     return frame
+
+
+cdef bytes _str_frame(int first, str text, bint masked, uint32_t word):
+    if PyUnicode_IS_COMPACT_ASCII(text):
+        return _frame(first, <const unsigned char *>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text), masked, word)
+    return _bytes_frame(first, text.encode(), masked, word)
+
+
+cdef bytes _bytes_frame(int first, bytes data, bint masked, uint32_t word):
+    return _frame(first, <const unsigned char *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), masked, word)
 
 
 def encode_frame(first_byte, payload, key=None):
     """Writes a whole frame: header, key, and the payload masked where there is a key. See the Python twin."""
     cdef Py_buffer view
     cdef int first = _checked_first_byte(first_byte)
+    cdef bint masked = key is not None
+    cdef uint32_t word = _key_word(key, 0) if masked else 0
     if isinstance(payload, str):
-        if PyUnicode_IS_COMPACT_ASCII(payload):
-            return _frame(first, <const unsigned char *>PyUnicode_DATA(payload), PyUnicode_GET_LENGTH(payload), key)
-        payload = (<str>payload).encode()
+        return _str_frame(first, payload, masked, word)
     if type(payload) is bytes:
-        return _frame(first, <const unsigned char *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), key)
+        return _bytes_frame(first, <bytes>payload, masked, word)
     PyObject_GetBuffer(payload, &view, PyBUF_SIMPLE)
     try:
-        return _frame(first, <const unsigned char *>view.buf, view.len, key)
+        return _frame(first, <const unsigned char *>view.buf, view.len, masked, word)
     finally:
         PyBuffer_Release(&view)
 
@@ -357,6 +364,36 @@ cdef class CloseConnection(_FrozenEvent):
     def response(self):
         """Returns the close frame that answers this one."""
         return CloseConnection(self._code, self._value)
+
+
+# Sending
+
+cdef list _keys = _mask_keys._keys
+
+
+cdef uint32_t _fresh_key() except? 0:
+    """A masking key that nothing else has had, from the pool that both twins share."""
+    cdef uint32_t word
+    cdef bytes key
+    try:
+        key = _keys.pop()
+    except IndexError:
+        key = _mask_keys.new_mask_key()
+    memcpy(&word, PyBytes_AS_STRING(key), 4)
+    return word
+
+
+def encode_message(event, masked):
+    """Writes the frame of a message that is one frame, or returns None. See the Python twin."""
+    cdef bint mask = masked
+    if not isinstance(event, Message) or not (<Message>event)._message_finished:
+        return None
+    data = (<Message>event)._value
+    if type(data) is str:
+        return _str_frame(0x81, <str>data, mask, _fresh_key() if mask else 0)
+    if type(data) is bytes:
+        return _bytes_frame(0x82, <bytes>data, mask, _fresh_key() if mask else 0)
+    return None
 
 
 # The decoder

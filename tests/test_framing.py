@@ -216,3 +216,37 @@ class TestEncode:
                 encode(0x82, b"" if encode is framing.encode_frame else 0, b"abc")
             with pytest.raises(TypeError):
                 encode(0x82, b"" if encode is framing.encode_frame else 0, "abcd")
+
+
+class TestEncodeMessage:
+    @pytest.mark.parametrize("data", ["", "hello", "é" * 100, b"", b"x" * 70_000])
+    def test_a_whole_message(self, framing: ModuleType, data: str | bytes) -> None:
+        first_byte = 0x81 if isinstance(data, str) else 0x82
+        for kind in (framing.Message, framing.TextMessage, framing.BytesMessage):
+            event = kind(data)
+            assert framing.encode_message(event, False) == framing.encode_frame(first_byte, data)
+            masked = framing.encode_message(event, True)
+            header = len(framing.encode_frame_header(first_byte, len(framing.encode_frame(2, data))))
+            start = len(masked) - (len(data.encode()) if isinstance(data, str) else len(data)) - 4
+            assert masked[1] & 0x80
+            assert start <= header
+            assert masked == framing.encode_frame(first_byte, data, masked[start : start + 4])
+
+    def test_what_takes_the_long_way(self, framing: ModuleType) -> None:
+        for event in (
+            framing.TextMessage("x", message_finished=False),
+            framing.Message(bytearray(b"x")),
+            framing.Message(None),
+            framing.Ping(),
+            framing.CloseConnection(1000),
+            framing.Event(),
+        ):
+            assert framing.encode_message(event, True) is None
+
+    def test_keys_are_fresh(self, framing: ModuleType) -> None:
+        frames = {framing.encode_message(framing.BytesMessage(b""), True) for _ in range(2000)}
+        assert len(frames) > 1990
+
+    def test_lone_surrogate(self, framing: ModuleType) -> None:
+        with pytest.raises(UnicodeEncodeError):
+            framing.encode_message(framing.TextMessage("\ud800"), False)

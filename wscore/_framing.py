@@ -31,6 +31,7 @@ if not _PURE and find_spec("wscore._framing_c") is not None:
         apply_mask_inplace,
         encode_frame,
         encode_frame_header,
+    encode_message,
     )
 else:
     from ._framing_py import (
@@ -48,6 +49,7 @@ else:
         apply_mask_inplace,
         encode_frame,
         encode_frame_header,
+    encode_message,
     )
 
 __all__ = [
@@ -65,4 +67,5 @@ __all__ = [
     "apply_mask_inplace",
     "encode_frame",
     "encode_frame_header",
+    "encode_message",
 ]

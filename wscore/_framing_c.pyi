@@ -14,6 +14,7 @@ from ._framing_py import (
     apply_mask_inplace as apply_mask_inplace,
     encode_frame as encode_frame,
     encode_frame_header as encode_frame_header,
+    encode_message as encode_message,
 )
 
 def choose_kernel(name: str | None) -> str: ...

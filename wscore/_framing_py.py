@@ -30,6 +30,7 @@ from ._primitives_py import (
     bytes_view,
     encode_frame,
     encode_frame_header,
+    encode_message,
 )
 from .errors import ParseFailed
 
@@ -347,4 +348,5 @@ __all__ = [
     "apply_mask_inplace",
     "encode_frame",
     "encode_frame_header",
+    "encode_message",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from ._framing import FrameDecoder
+from ._framing import FrameDecoder, encode_message
 from .errors import LocalProtocolError
 from .events import CloseConnection, Event, Message, Ping, Pong
 from .frame_protocol import CloseReason, FrameProtocol
@@ -121,20 +121,25 @@ class Connection:
                 fragments.
             ValueError: a ping or pong payload above 125 bytes, or text with a lone surrogate.
         """
+        proto = self._proto
+        if self._state is _OPEN and proto.is_plain and not self._decoder.closed:
+            frame = encode_message(event, self.client)
+            if frame is not None:
+                return frame
         state = self.state
         if isinstance(event, CloseConnection):
             after = _CLOSED_BY.get((state, "us"))
             if after is not None:
-                data = self._proto.close(event.code, event.reason)
+                data = proto.close(event.code, event.reason)
                 self._state = after
                 return data
         elif state is _OPEN:
             if isinstance(event, Message):
-                return self._proto.send_data(event.data, event.message_finished)
+                return proto.send_data(event.data, event.message_finished)
             if isinstance(event, Ping):
-                return self._proto.ping(event.payload)
+                return proto.ping(event.payload)
             if isinstance(event, Pong):
-                return self._proto.pong(event.payload)
+                return proto.pong(event.payload)
         raise LocalProtocolError(f"{type(event).__name__} cannot be sent in state {state.name}")
 
     def receive_data(self, data: bytes | None) -> None:
@@ -146,14 +151,14 @@ class Connection:
             LocalProtocolError: the connection is closed already.
         """
         if data is None:
-            # RFC 6455, section 7.1.5: without a close frame, "_The WebSocket Connection Close Code_
-            # is considered to be 1006".
+            # RFC 6455, section 7.1.5: without a close frame, "_The WebSocket Connection Close
+            # Code_ is considered to be 1006".
             self._events.append(CloseConnection(code=CloseReason.ABNORMAL_CLOSURE))
             self._state = ConnectionState.CLOSED
-        elif self.state is ConnectionState.CLOSED:
-            raise LocalProtocolError("the connection is closed already")
-        else:
+        elif self._state is _OPEN or self.state is not ConnectionState.CLOSED:
             self._decoder.receive_data(data)
+        else:
+            raise LocalProtocolError("the connection is closed already")
 
     def events(self) -> Iterator[Event]:
         """Returns the events that are due, each parsed when it is taken."""

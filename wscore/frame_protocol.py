@@ -75,6 +75,8 @@ class FrameProtocol:
         self.client = client
         self.extensions = [extension for extension in extensions if extension.enabled()]
         self._outbound_opcode: Opcode | None = None
+        #: Whether the next data frame begins a message and no extension sees it.
+        self.is_plain = not self.extensions
         self._frame_decoder: FrameDecoder | None = None
         self._message_decoder: MessageDecoder | None = None
 
@@ -101,6 +103,7 @@ class FrameProtocol:
             raise TypeError(f"the message began as {begun.name}, this piece is {opcode.name}")
         frame = self._frame(opcode if begun is None else Opcode.CONTINUATION, payload, fin)
         self._outbound_opcode = None if fin else opcode
+        self.is_plain = fin and not self.extensions
         return frame
 
     def ping(self, payload: bytes = b"") -> bytes:
