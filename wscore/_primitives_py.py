@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from ._events_py import Event, Message
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
 #: The largest payload that the eight-byte length may announce: its top bit is reserved (RFC 6455,
 #: section 5.2).
 MAX_LENGTH: Final = 2**63 - 1
-#: Python's integers mask this much at a time, so that the temporaries of a large message stay in
-#: the cache.
+#: Up to this many bytes one large integer masks faster than four translations.
+_SHORT: Final = 256
+#: More than this is masked in blocks, so that temporaries stay in the processor's cache.
 _BLOCK: Final = 1 << 16
 
 
@@ -44,11 +46,20 @@ def _rotated(key: Buffer, phase: int) -> bytes:
     return key[phase:] + key[:phase]
 
 
-def _xor(data: Buffer, key: bytes) -> bytes:
+@cache
+def _xor_table(byte: int) -> bytes:
+    return bytes(value ^ byte for value in range(256))
+
+
+def _xor(data: memoryview, key: bytes) -> bytes:
     size = len(data)
-    pad = key * (-(-size // 4))
-    mask = int.from_bytes(pad[:size], "little")
-    return (int.from_bytes(data, "little") ^ mask).to_bytes(size, "little")
+    if size <= _SHORT:
+        mask = int.from_bytes((key * (-(-size // 4)))[:size], "little")
+        return (int.from_bytes(data, "little") ^ mask).to_bytes(size, "little")
+    masked = bytearray(data)
+    for i in range(4):
+        masked[i::4] = masked[i::4].translate(_xor_table(key[i]))
+    return bytes(masked)
 
 
 def apply_mask(data: Buffer, key: Buffer, phase: int = 0) -> bytes:
