@@ -252,12 +252,15 @@ class FrameDecoder:
 
     def _take(self) -> bytes:
         """Takes what is there of the frame's payload, unmasked and through the extensions."""
-        piece = bytes(self._buffer[: self._remaining])
-        del self._buffer[: len(piece)]
-        self._remaining -= len(piece)
-        if self._key is not None and piece:
-            masked, piece = piece, apply_mask(piece, self._key, self._phase)
-            self._phase = (self._phase + len(masked)) & 3
+        with memoryview(self._buffer) as buffer, buffer[: self._remaining] as there:
+            if self._key is None:
+                piece = bytes(there)
+            else:
+                piece = apply_mask(there, self._key, self._phase)
+        size = len(piece)
+        del self._buffer[:size]
+        self._remaining -= size
+        self._phase = (self._phase + size) & 3
         if self._extensions:
             piece = self._run_extensions(piece)
         return piece
