@@ -253,10 +253,8 @@ class FrameDecoder:
     def _take(self) -> bytes:
         """Takes what is there of the frame's payload, unmasked and through the extensions."""
         with memoryview(self._buffer) as buffer, buffer[: self._remaining] as there:
-            if self._key is None:
-                piece = bytes(there)
-            else:
-                piece = apply_mask(there, self._key, self._phase)
+            key = self._key
+            piece = bytes(there) if key is None else apply_mask(there, key, self._phase)
         size = len(piece)
         del self._buffer[:size]
         self._remaining -= size

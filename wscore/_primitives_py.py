@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 MAX_LENGTH: Final = 2**63 - 1
 #: Up to this many bytes one large integer masks faster than four translations.
 _SHORT: Final = 256
-#: More than this is masked in blocks, so that temporaries stay in the processor's cache.
-_BLOCK: Final = 1 << 16
 
 
 def bytes_view(data: Buffer) -> memoryview:
@@ -75,11 +73,7 @@ def apply_mask(data: Buffer, key: Buffer, phase: int = 0) -> bytes:
         ValueError: the key is not 4 bytes long, or the phase not 0 to 3.
         BufferError: the data is not contiguous.
     """
-    view = bytes_view(data)
-    key = _rotated(key, phase)
-    if len(view) <= _BLOCK:
-        return _xor(view, key)
-    return b"".join([_xor(view[i : i + _BLOCK], key) for i in range(0, len(view), _BLOCK)])
+    return _xor(bytes_view(data), _rotated(key, phase))
 
 
 def apply_mask_inplace(buffer: bytearray | memoryview, key: Buffer, phase: int = 0) -> int:
@@ -96,9 +90,7 @@ def apply_mask_inplace(buffer: bytearray | memoryview, key: Buffer, phase: int =
     if view.readonly:
         raise BufferError("the buffer is read-only")
     key = _rotated(key, phase)
-    for i in range(0, len(view), _BLOCK):
-        piece = view[i : i + _BLOCK]
-        piece[:] = _xor(piece, key)
+    view[:] = _xor(view, key)
     return (phase + len(view)) & 3
 
 
