@@ -653,7 +653,7 @@ cdef class FrameDecoder:
             result = extension.frame_inbound_payload_data(self, piece)
             if isinstance(result, CloseReason):
                 raise ParseFailed("payload refused by an extension", result)
-            piece = result if type(result) is bytes else bytes(result)
+            piece = result if type(result) is bytes else _copied(result)
         if complete:
             for extension in self._extensions:
                 result = extension.frame_inbound_complete(self, self._fin)

@@ -268,7 +268,7 @@ class FrameDecoder:
             result = extension.frame_inbound_payload_data(self, piece)
             if isinstance(result, CloseReason):
                 raise ParseFailed("payload refused by an extension", result)
-            piece = result
+            piece = bytes(memoryview(result))
         if self._remaining == 0:
             for extension in self._extensions:
                 final = extension.frame_inbound_complete(self, self._fin)

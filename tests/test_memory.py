@@ -1,0 +1,187 @@
+"""The compiled twin stays inside its buffers, holds what it uses, gives back what it took."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from vectors import BAD_UTF8, KEY, VIOLATIONS, server_frame
+
+PAGE_END = """
+import ctypes, mmap, sys
+from wscore import _framing_c as framing
+libc = ctypes.CDLL(None, use_errno=True)
+page = mmap.PAGESIZE
+room = mmap.mmap(-1, 3 * page)
+start = ctypes.addressof(ctypes.c_char.from_buffer(room))
+for guard in (0, 2):
+    if libc.mprotect(ctypes.c_void_p(start + guard * page), page, mmap.PROT_READ * 0):
+        sys.exit(f"mprotect: {ctypes.get_errno()}")
+middle = memoryview((ctypes.c_ubyte * page).from_address(start + page)).cast("B")
+kernels = []
+for name in ("word", "sse2", "neon", "avx2", "avx512"):
+    try:
+        kernels.append(framing._choose_kernel(name))
+    except ValueError:
+        continue
+    for length in range(301):
+        for phase in range(4):
+            for piece in (middle[:length], middle[page - length:]):
+                piece[:] = bytes(i & 255 for i in range(length))
+                key = b"abcd"
+                masked = framing.apply_mask(piece, key, phase)
+                framing.encode_frame(0x82, piece, key)
+                framing.encode_frame(0x82, piece)
+                framing.apply_mask_inplace(piece, key, phase)
+                assert piece == masked
+    decoder = framing.FrameDecoder(True)
+    for length in range(126):
+        frame = bytes((0x81, length)) + b"x" * length
+        middle[page - len(frame):] = frame
+        decoder.receive_data(middle[page - len(frame):])
+        assert [event.data for event in decoder] == ["x" * length]
+assert "word" in kernels
+print("ok", *kernels)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
+def test_beside_pages_that_cannot_be_read(framing_c: ModuleType) -> None:
+    """A read or write one byte outside of its buffer ends the child process by a signal."""
+    ran = subprocess.run(
+        [sys.executable, "-c", PAGE_END], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr or f"signal {-ran.returncode}"
+    assert ran.stdout.startswith("ok")
+    assert framing_c.KERNEL in ran.stdout.split()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="mprotect is POSIX")
+def test_that_test_can_fail() -> None:
+    """Touching the guard page does end a process."""
+    touch = PAGE_END.split("middle =")[0] + "ctypes.string_at(start + 2 * page, 1)"
+    ran = subprocess.run([sys.executable, "-c", touch], capture_output=True, check=False)
+    assert ran.returncode < 0
+
+
+class Odd:
+    """An extension whose hooks misbehave in the given way."""
+
+    def __init__(self, hook: str, answer: Callable[[Any], Any]) -> None:
+        self.hook, self.answer = hook, answer
+
+    def frame_inbound_header(self, proto: Any, opcode: Any, rsv: Any, length: int) -> Any:
+        return self.answer(proto) if self.hook == "header" else (True, True, True)
+
+    def frame_inbound_payload_data(self, proto: Any, data: bytes) -> Any:
+        return self.answer(proto) if self.hook == "data" else data
+
+    def frame_inbound_complete(self, proto: Any, fin: bool) -> Any:
+        return self.answer(proto) if self.hook == "complete" else None
+
+
+@pytest.mark.parametrize("hook", ["header", "data", "complete"])
+@pytest.mark.parametrize("answer", [5, "text", ("a", "b"), object()])
+def test_hooks_that_answer_nonsense(framing: ModuleType, hook: str, answer: Any) -> None:
+    decoder = framing.FrameDecoder(True, [Odd(hook, lambda _: answer)])
+    decoder.receive_data(server_frame(0x82, b"abc"))
+    with pytest.raises((TypeError, ValueError)):
+        list(decoder)
+
+
+@pytest.mark.parametrize("hook", ["header", "data", "complete"])
+def test_hooks_that_feed_the_decoder(framing: ModuleType, hook: str) -> None:
+    """What a hook feeds comes after what was there; the memory being read stays where it is."""
+
+    def feed(proto: Any) -> Any:
+        if len(fed) < 40:
+            fed.append(server_frame(0x82, bytes((len(fed),)) * 100))
+            proto.receive_data(fed[-1])
+        return {"header": (False, False, False), "data": b"x", "complete": None}[hook]
+
+    fed: list[bytes] = []
+    decoder = framing.FrameDecoder(True, [Odd(hook, feed)])
+    decoder.receive_data(server_frame(0x82, b"abc") * 3)
+    events = list(decoder)
+    assert len(events) == 3 + len(fed) == 43
+
+
+def paths(framing: ModuleType) -> Iterator[Callable[[], object]]:
+    """Calls over every path of the twin: good input, errors, ends in the middle."""
+    decode = framing.FrameDecoder
+
+    def run(client: bool, *pieces: bytes, **options: Any) -> Callable[[], object]:
+        def call() -> None:
+            decoder = decode(client, **options)
+            for piece in pieces:
+                decoder.receive_data(piece)
+                list(decoder)
+
+        return call
+
+    def failing(call: Callable[[], object]) -> Callable[[], object]:
+        def caught() -> None:
+            with pytest.raises((TypeError, ValueError, BufferError, AttributeError)):
+                call()
+
+        return caught
+
+    frames = server_frame(0x01, b"ab\xc3") + server_frame(0x89, b"p") + server_frame(0x80, b"\xa9")
+    for whole in (False, True):
+        yield run(True, frames, server_frame(0x82, b"x"), server_frame(0x88), whole_messages=whole)
+        yield run(True, *(frames[i : i + 1] for i in range(len(frames))), whole_messages=whole)
+        yield run(True, frames, whole_messages=whole, max_message_size=2)
+        yield run(True, frames[:-1], whole_messages=whole)
+        yield run(True, frames, whole_messages=whole, extensions=[Odd("", lambda _: None)])
+        for data, _ in BAD_UTF8:
+            yield run(True, server_frame(0x81, data), whole_messages=whole)
+    for violation in VIOLATIONS:
+        yield run(not violation.from_client, violation.data)
+    for size in (0, 100, 70_000):
+        yield lambda size=size: framing.encode_frame(0x82, bytes(size), KEY)
+        yield lambda size=size: framing.apply_mask(bytearray(size), KEY)
+        yield lambda size=size: framing.apply_mask_inplace(bytearray(size), KEY)
+        yield lambda size=size: framing.encode_message(framing.TextMessage("é" * size), True)
+    yield lambda: hash(framing.CloseConnection(1000, "x").response())
+    yield lambda: repr(framing.TextMessage("x")) + repr(framing.Ping(b"x").response())
+    yield failing(lambda: framing.apply_mask("x", KEY))
+    yield failing(lambda: framing.apply_mask(b"x", b"ab"))
+    yield failing(lambda: framing.apply_mask_inplace(b"x", KEY))
+    yield failing(lambda: framing.encode_frame(0x81, "\ud800", KEY))
+    yield failing(lambda: framing.encode_frame_header(0x81, -1))
+    yield failing(lambda: setattr(framing.Ping(), "payload", b""))
+
+
+def test_no_path_leaks(framing: ModuleType) -> None:
+    grown = {}
+    for number, call in enumerate(paths(framing)):
+        for _ in range(20):
+            call()
+        gc.collect()
+        before = sys.getallocatedblocks()
+        for _ in range(300):
+            call()
+        gc.collect()
+        growth = sys.getallocatedblocks() - before
+        if growth >= 300:  # the pool of masking keys may grow by up to 256 meanwhile
+            grown[number] = growth
+    assert not grown
+
+
+def test_a_held_buffer_is_let_go_after_an_error(framing: ModuleType) -> None:
+    room = bytearray(8)
+    for call in (
+        lambda: framing.apply_mask(room, b"ab"),
+        lambda: framing.apply_mask_inplace(room, KEY, 9),
+        lambda: framing.encode_frame(0x82, room, b"ab"),
+        lambda: framing.encode_frame(300, room),
+    ):
+        with pytest.raises(ValueError):
+            call()
+    framing.FrameDecoder(True).receive_data(room)
+    room.append(0)  # BufferError while anything holds it
