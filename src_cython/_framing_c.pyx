@@ -16,7 +16,6 @@ from libc.string cimport memcpy
 
 import os
 from dataclasses import FrozenInstanceError
-from inspect import signature as _signature
 from types import GenericAlias
 
 from wscore import _events_py, _framing_py, _mask_keys
@@ -61,6 +60,8 @@ KERNEL = _choose_kernel(os.environ.get("WSCORE_MASK_KERNEL") or None)
 cdef uint32_t _key_word(object key, object phase) except? 0:
     cdef int overflow = 0
     cdef long offset
+    if type(key) is bytes and PyBytes_GET_SIZE(key) == 4 and type(phase) is int and 0 <= phase <= 3:
+        return xor_mask_key_word(<const unsigned char *>PyBytes_AS_STRING(key), <unsigned>phase)
     if not isinstance(key, (bytes, bytearray, memoryview)):
         raise TypeError(f"the masking key must be bytes-like, not {type(key).__name__}")
     cdef bytes four = bytes(key)
@@ -197,11 +198,13 @@ def encode_frame(first_byte, payload, key=None):
 
 
 # Events
+#
+# Their docstrings begin with the signature, which is where inspect.signature looks for that of a type.
 
 @cython.no_gc
 @cython.freelist(64)
 cdef class Event:
-    """Base of everything that a connection reports or is asked to send."""
+    """Event()\n--\n\nBase of everything that a connection reports or is asked to send."""
 
     # The fields of all the classes below, since only the root of a hierarchy can have a free list.
     cdef object _value
@@ -241,13 +244,11 @@ cdef class _FrozenEvent(Event):
 
 @cython.no_gc
 cdef class Message(_FrozenEvent):
-    """A piece of a data message, or the whole of it (RFC 6455, section 5.6). See the Python twin."""
+    """Message(data, frame_finished=True, message_finished=True)\n--\n\nA piece of a data message, or the whole of it (RFC 6455, section 5.6). See the Python twin."""
 
     __match_args__ = ("data", "frame_finished", "message_finished")
     __dataclass_fields__ = _events_py.Message.__dataclass_fields__
     __dataclass_params__ = _events_py.Message.__dataclass_params__
-    __signature__ = _signature(_events_py.Message)
-
     def __init__(self, data, frame_finished=True, message_finished=True):
         self._value = data
         self._frame_finished = frame_finished
@@ -277,27 +278,21 @@ cdef class Message(_FrozenEvent):
 
 @cython.no_gc
 cdef class TextMessage(Message):
-    """A text message, or a piece of one; ``data`` is a str whose UTF-8 was checked."""
-
-    __signature__ = _signature(_events_py.TextMessage)
+    """TextMessage(data, frame_finished=True, message_finished=True)\n--\n\nA text message, or a piece of one; ``data`` is a str whose UTF-8 was checked."""
 
 
 @cython.no_gc
 cdef class BytesMessage(Message):
-    """A binary message, or a piece of one; ``data`` is bytes."""
-
-    __signature__ = _signature(_events_py.BytesMessage)
+    """BytesMessage(data, frame_finished=True, message_finished=True)\n--\n\nA binary message, or a piece of one; ``data`` is bytes."""
 
 
 @cython.no_gc
 cdef class Ping(_FrozenEvent):
-    """A ping (RFC 6455, section 5.5.2). Answer a received one by sending :meth:`response`."""
+    """Ping(payload=b'')\n--\n\nA ping (RFC 6455, section 5.5.2). Answer a received one by sending :meth:`response`."""
 
     __match_args__ = ("payload",)
     __dataclass_fields__ = _events_py.Ping.__dataclass_fields__
     __dataclass_params__ = _events_py.Ping.__dataclass_params__
-    __signature__ = _signature(_events_py.Ping)
-
     def __init__(self, payload=b""):
         self._value = payload
 
@@ -316,13 +311,11 @@ cdef class Ping(_FrozenEvent):
 
 @cython.no_gc
 cdef class Pong(_FrozenEvent):
-    """A pong (RFC 6455, section 5.5.3), solicited or not."""
+    """Pong(payload=b'')\n--\n\nA pong (RFC 6455, section 5.5.3), solicited or not."""
 
     __match_args__ = ("payload",)
     __dataclass_fields__ = _events_py.Pong.__dataclass_fields__
     __dataclass_params__ = _events_py.Pong.__dataclass_params__
-    __signature__ = _signature(_events_py.Pong)
-
     def __init__(self, payload=b""):
         self._value = payload
 
@@ -337,13 +330,11 @@ cdef class Pong(_FrozenEvent):
 
 @cython.no_gc
 cdef class CloseConnection(_FrozenEvent):
-    """A close frame (RFC 6455, section 5.5.1), or the end of a connection without one. See the Python twin."""
+    """CloseConnection(code, reason=None)\n--\n\nA close frame (RFC 6455, section 5.5.1), or the end of a connection without one. See the Python twin."""
 
     __match_args__ = ("code", "reason")
     __dataclass_fields__ = _events_py.CloseConnection.__dataclass_fields__
     __dataclass_params__ = _events_py.CloseConnection.__dataclass_params__
-    __signature__ = _signature(_events_py.CloseConnection)
-
     def __init__(self, code, reason=None):
         self._code = code
         self._value = reason
@@ -417,9 +408,7 @@ cdef uint64_t _limit(str name, object value) except? 0:
 
 
 cdef class FrameDecoder:
-    """Turns the bytes of a peer into events, as far as they have come, and never further than asked. See the Python twin."""
-
-    __signature__ = _signature(_framing_py.FrameDecoder)
+    """FrameDecoder(client, extensions=(), *, whole_messages=False, max_frame_size=None, max_message_size=None, max_fragments=None)\n--\n\nTurns the bytes of a peer into events, as far as they have come, and never further than asked. See the Python twin."""
 
     cdef bint _client, _whole, _closed
     cdef tuple _extensions

@@ -31,7 +31,7 @@ if not _PURE and find_spec("wscore._framing_c") is not None:
         apply_mask_inplace,
         encode_frame,
         encode_frame_header,
-    encode_message,
+        encode_message,
     )
 else:
     from ._framing_py import (
@@ -49,7 +49,7 @@ else:
         apply_mask_inplace,
         encode_frame,
         encode_frame_header,
-    encode_message,
+        encode_message,
     )
 
 __all__ = [

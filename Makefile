@@ -1,0 +1,103 @@
+# Each target sets up what it needs: `make chat` works in a fresh clone. Needs make, Python 3.11+;
+# for the compiled twin a C compiler. Variables: PYTHON, VENV; HOST, PORT, DATA (chat);
+# PYTEST_ARGS (test); BENCH_ARGS (bench); WSTEST, AUTOBAHN_ARGS (autobahn).
+
+PYTHON ?= python3
+VENV ?= .venv
+HOST ?= 127.0.0.1
+PORT ?= 8765
+DATA ?= chat.db
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+AUTOBAHN_ARGS ?=
+
+PY := $(VENV)/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Everything an installation is made from; the package itself is installed editable.
+SOURCES := pyproject.toml setup.py wscore/_version.py $(wildcard src_cython/*)
+
+.DEFAULT_GOAL := help
+.PHONY: help chat test lint bench autobahn build clean distclean test-programs
+.NOTPARALLEL:
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+chat: $(VENV)/.stamp-chat  ## the chat and its page on http://HOST:PORT/, history in DATA
+	@$(PY) -c 'from wscore import _framing as f; \
+	  print("wscore runs on the compiled twin, mask kernel " + f.KERNEL if f.IMPLEMENTATION == "cython" else \
+	  "wscore runs on the Python twin: slower, otherwise the same (the compiled one is switched off or could not be built)")'
+	@exec $(PY) -m wscore chat --host "$(HOST)" --port "$(PORT)" --data "$(DATA)"
+
+test: $(VENV)/.stamp-test test-programs  ## the whole suite, then core and transport on the Python twin
+ifneq ($(WSCORE_BUILD_EXT),0)
+	@echo "== the whole suite on the compiled twin"
+	WSCORE_REQUIRE_EXT=1 $(PY) -m pytest $(PYTEST_ARGS)
+	@echo "== core and transport on the Python twin"
+	WSCORE_PURE_PYTHON=1 $(PY) -m pytest $(PYTEST_ARGS) $(wildcard tests/test_*.py) tests/transport
+else
+	@echo "== the whole suite on the Python twin"
+	WSCORE_PURE_PYTHON=1 $(PY) -m pytest $(PYTEST_ARGS)
+endif
+
+lint: $(VENV)/.stamp-dev  ## ruff, mypy --strict, the stub against the compiled module
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check --quiet
+	$(PY) -m mypy
+ifneq ($(WSCORE_BUILD_EXT),0)
+	$(PY) -m mypy.stubtest wscore._framing_c --concise
+endif
+
+bench: $(VENV)/.stamp-dev  ## ratios to the peers and the goals, side by side in one run
+	$(PY) -m benchmarks $(BENCH_ARGS)
+
+autobahn: $(VENV)/.stamp-dev  ## the Autobahn TestSuite's quick set; WSTEST names its wstest
+	$(PY) tests/autobahn/run.py $(AUTOBAHN_ARGS)
+
+build: $(VENV)/.stamp-dev  ## sdist and wheel into dist/
+	$(PY) -m build
+
+clean:  ## remove what building and testing made
+	rm -rf build dist reports wscore.egg-info wscore/_framing_c.*.so $(VENV)/.stamp-chat $(VENV)/.stamp-test $(VENV)/.stamp-dev
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find wscore tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean  ## and the virtual environment
+	rm -rf $(VENV)
+
+$(VENV)/.stamp-venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "wscore needs Python 3.11 or newer, and \`$(PYTHON)\` is $$($(PYTHON) --version 2>&1 || true)." >&2; \
+	  echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo "== virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "Could not make it. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+# dev includes test includes chat, so an installation of more serves the targets that need less.
+$(VENV)/.stamp-chat: $(VENV)/.stamp-venv $(SOURCES)
+	@echo "== installing wscore[chat] (the first time takes a minute)"
+	@$(PY) -m pip install --quiet --editable '.[chat]'
+	@touch $@
+
+$(VENV)/.stamp-test $(VENV)/.stamp-dev: $(VENV)/.stamp-venv $(SOURCES)
+	@echo "== installing wscore[$(subst .stamp-,,$(@F))] (the first time takes some minutes)"
+	@WSCORE_BUILD_EXT=$${WSCORE_BUILD_EXT-1} $(PY) -m pip install --quiet --editable '.[$(subst .stamp-,,$(@F))]' || { \
+	  echo "The compiled twin needs a C compiler and Python's headers. On Debian and Ubuntu:" >&2; \
+	  echo "apt-get install gcc python3-dev. Without: make $(MAKECMDGOALS) WSCORE_BUILD_EXT=0" >&2; exit 1; }
+	@touch $(VENV)/.stamp-chat $(VENV)/.stamp-test $@
+
+test-programs:
+	@missing=; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	command -v node >/dev/null || missing="$$missing nodejs"; \
+	test -z "$$missing" && exit 0; \
+	if test "$$(id -u)" = 0; then sudo=; else sudo="sudo -n"; fi; \
+	if command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \
+	  echo "== installing$$missing"; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  $$sudo apt-get update -qq && $$sudo apt-get install -qq -y --no-install-recommends $$missing && exit 0; \
+	fi; \
+	echo "The tests drive a real browser, Node.js and a real Redis. Please install:$$missing" >&2; \
+	echo "(Debian: apt-get install$$missing), then run make test again." >&2; exit 1

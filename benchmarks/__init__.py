@@ -1,0 +1,1 @@
+"""Benchmarks of wscore beside its peers; `python -m benchmarks` runs them all."""

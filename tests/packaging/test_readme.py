@@ -1,0 +1,43 @@
+"""The programs in README.md do what the text around them says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import trio
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+QUICK_START, ECHO_SERVER = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_quick_start_runs() -> None:
+    names: dict[str, object] = {}
+    exec(QUICK_START, names)
+    assert type(names["request"]).__name__ == "Request"
+
+
+async def test_the_echo_server_of_ten_lines_echoes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from wscore.trio import open_websocket_url, serve_websocket
+
+    assert len([line for line in ECHO_SERVER.splitlines() if line]) <= 10
+    started = []
+    monkeypatch.setattr(trio, "run", lambda *arguments: started.append(arguments))
+    exec(ECHO_SERVER, {})
+    [(serve, handler, host, _, ssl_context)] = started
+    assert serve is serve_websocket
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(serve, handler, host, 0, ssl_context)
+        async with open_websocket_url(f"ws://{host}:{server.port}/") as connection:
+            for message in ("hello", b"\x00\xff"):
+                await connection.send_message(message)
+                assert await connection.get_message() == message
+        nursery.cancel_scope.cancel()
+
+
+def test_the_files_it_points_to_exist() -> None:
+    targets = [t for t in re.findall(r"\]\(([^)]+)\)", README) if "://" not in t]
+    root = Path(__file__).parents[2]
+    assert targets
+    assert [target for target in targets if not (root / target).is_file()] == []
