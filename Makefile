@@ -16,8 +16,15 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Everything an installation is made from; the package itself is installed editable.
 SOURCES := pyproject.toml setup.py wscore/_version.py $(wildcard src_cython/*)
 
+# -P keeps the checkout off the path, so that the sanitized copy is the one that is imported; the
+# sanitizers come first, and Python asks malloc for each object so that they see it.
+SANITIZED = PYTHONPATH=build/sanitize WSCORE_REQUIRE_EXT=1 PYTHONMALLOC=malloc \
+  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+  ASAN_OPTIONS=detect_leaks=0:handle_segv=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1 $(PY) -P
+SANITIZED_TESTS := $(addprefix tests/test_,$(addsuffix .py,framing decoder events connection extensions handshake memory))
+
 .DEFAULT_GOAL := help
-.PHONY: help chat test lint bench autobahn build clean distclean test-programs
+.PHONY: help chat test lint bench autobahn sanitize wsproto-suite build clean distclean test-programs
 .NOTPARALLEL:
 
 help:  ## this list
@@ -50,6 +57,16 @@ endif
 
 bench: $(VENV)/.stamp-dev  ## ratios to the peers and the goals, side by side in one run
 	$(PY) -m benchmarks $(BENCH_ARGS)
+
+sanitize: $(VENV)/.stamp-dev  ## the core's tests under AddressSanitizer and UBSan
+	@echo "== building the compiled twin with sanitizers in build/sanitize"
+	rm -rf build/sanitize
+	WSCORE_SANITIZE=1 WSCORE_BUILD_EXT=1 $(PY) setup.py -q build --build-base build/sanitize/tmp --build-lib build/sanitize
+	$(SANITIZED) -c 'import wscore._framing_c as f; assert "sanitize" in f.__file__, f.__file__'
+	$(SANITIZED) -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(SANITIZED_TESTS)
+
+wsproto-suite: $(VENV)/.stamp-dev  ## wsproto's own tests with wscore in its place
+	$(PY) tests/wsproto_suite/run.py
 
 autobahn: $(VENV)/.stamp-dev  ## the Autobahn TestSuite's quick set; WSTEST names its wstest
 	$(PY) tests/autobahn/run.py $(AUTOBAHN_ARGS)
