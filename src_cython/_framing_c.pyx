@@ -18,10 +18,10 @@ import os
 from dataclasses import FrozenInstanceError
 from types import GenericAlias
 
-from wscore import _events_py, _framing_py, _mask_keys
+from wscore import _events_py
 from wscore._close_payload import decode_close_payload
 from wscore._codes import CloseReason, Opcode, RsvBits
-from wscore.errors import ParseFailed
+from wscore.errors import LocalProtocolError, ParseFailed
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
@@ -359,31 +359,53 @@ cdef class CloseConnection(_FrozenEvent):
 
 # Sending
 
-cdef list _keys = _mask_keys._keys
+cdef class _KeyPool:
+    """Masking keys, drawn from the system's random source many at a time. See wscore/_mask_keys.py."""
+
+    cdef bytes _drawn
+    cdef Py_ssize_t _at
+
+    def __cinit__(self):
+        self.drop()
+
+    def drop(self):
+        """Forgets what was drawn; a child process must not use the keys that its parent will use."""
+        self._drawn = b""
+        self._at = 0
+
+    cdef uint32_t take(self) except? 0:
+        cdef uint32_t word
+        with cython.critical_section(self):
+            if self._at + 4 > PyBytes_GET_SIZE(self._drawn):
+                # Another thread may come by during the call; what it draws and what we draw are both fresh.
+                fresh = os.urandom(4096)
+                self._drawn = fresh
+                self._at = 0
+            memcpy(&word, PyBytes_AS_STRING(self._drawn) + self._at, 4)
+            self._at += 4
+        return word
 
 
-cdef uint32_t _fresh_key() except? 0:
-    """A masking key that nothing else has had, from the pool that both twins share."""
-    cdef uint32_t word
-    cdef bytes key
-    try:
-        key = _keys.pop()
-    except IndexError:
-        key = _mask_keys.new_mask_key()
-    memcpy(&word, PyBytes_AS_STRING(key), 4)
-    return word
+cdef _KeyPool _pool = _KeyPool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.drop)
 
 
-def encode_message(event, masked):
-    """Writes the frame of a message that is one frame, or returns None. See the Python twin."""
-    cdef bint mask = masked
+def new_mask_key():
+    """Returns four bytes of the system's random source that no other call has had."""
+    cdef uint32_t word = _pool.take()
+    return PyBytes_FromStringAndSize(<const char *>&word, 4)
+
+
+cdef bytes _whole_message(object event, bint masked):
+    """The frame of a message that is one frame, or None where the event is not such a message."""
     if not isinstance(event, Message) or not (<Message>event)._message_finished:
         return None
     data = (<Message>event)._value
     if type(data) is str:
-        return _str_frame(0x81, <str>data, mask, _fresh_key() if mask else 0)
+        return _str_frame(0x81, <str>data, masked, _pool.take() if masked else 0)
     if type(data) is bytes:
-        return _bytes_frame(0x82, <bytes>data, mask, _fresh_key() if mask else 0)
+        return _bytes_frame(0x82, <bytes>data, masked, _pool.take() if masked else 0)
     return None
 
 
@@ -468,11 +490,14 @@ cdef class FrameDecoder:
 
     def receive_data(self, data):
         """Takes bytes from the peer; dropped once closed. See the Python twin."""
+        self._feed(data)
+
+    cdef int _feed(self, object data) except -1:
         with cython.critical_section(self):
             if type(data) is not bytes:
                 data = _copied(data)
             if self._closed or PyBytes_GET_SIZE(data) == 0:
-                return
+                return 0
             if self._pos == self._end:
                 self._chunk = data
                 self._data = <const unsigned char *>PyBytes_AS_STRING(data)
@@ -480,6 +505,7 @@ cdef class FrameDecoder:
                 self._end = <size_t>PyBytes_GET_SIZE(data)
             else:
                 self._append(data)
+        return 0
 
     cdef int _append(self, bytes data) except -1:
         """Keeps more behind what was not read yet; a byte is moved a bounded number of times however small the pieces are."""
@@ -786,6 +812,63 @@ cdef class FrameDecoder:
             if self._utf8_size == 2 and self._utf8[0] == 0xED and self._utf8[1] >= 0xA0:
                 raise ParseFailed("text that is not UTF-8", CloseReason.INVALID_FRAME_PAYLOAD_DATA)
         return text
+
+
+# The connection
+
+cdef class OpenConnection:
+    """OpenConnection(decoder, plain)\n--\n\nWhat every message passes through in an open connection. See the Python twin."""
+
+    cdef FrameDecoder _framer
+    cdef public list _events
+    cdef public bint _open
+    cdef public bint _plain
+
+    def __init__(self, FrameDecoder decoder not None, plain):
+        self._framer = decoder
+        self._events = []
+        self._open = True
+        self._plain = plain
+
+    @property
+    def client(self):
+        """Whether this end is the client."""
+        return self._framer._client
+
+    @property
+    def _decoder(self):
+        return self._framer
+
+    def send(self, event):
+        """Returns the bytes that tell the peer. See the Python twin."""
+        cdef bytes frame
+        if self._open and self._plain and not self._framer._closed:
+            frame = _whole_message(event, self._framer._client)
+            if frame is not None:
+                return frame
+        return self._send_other(event)
+
+    def receive_data(self, data):
+        """Takes bytes that the peer sent, or None when the transport has ended. See the Python twin."""
+        if self._open and data is not None:
+            self._framer._feed(data)
+        else:
+            self._receive_other(data)
+
+    def events(self):
+        """Returns the events that are due, each parsed when it is taken."""
+        return self._queued_events() if self._events else self._framer
+
+    def _queued_events(self):
+        while self._events:
+            yield self._events.pop(0)
+        yield from self._framer
+
+    def _send_other(self, event):
+        raise LocalProtocolError(f"{type(event).__name__} cannot be sent")
+
+    def _receive_other(self, data):
+        raise LocalProtocolError("the connection is closed already")
 
 
 cdef bytes _copied(object data):

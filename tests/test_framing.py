@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
 import pytest
@@ -218,33 +220,32 @@ class TestEncode:
                 encode(0x82, b"" if encode is framing.encode_frame else 0, "abcd")
 
 
-class TestEncodeMessage:
-    @pytest.mark.parametrize("data", ["", "hello", "é" * 100, b"", b"x" * 70_000])
-    def test_a_whole_message(self, framing: ModuleType, data: str | bytes) -> None:
-        first_byte = 0x81 if isinstance(data, str) else 0x82
-        for kind in (framing.Message, framing.TextMessage, framing.BytesMessage):
-            event = kind(data)
-            assert framing.encode_message(event, False) == framing.encode_frame(first_byte, data)
-            masked = framing.encode_message(event, True)
-            start = len(masked) - (len(data.encode()) if isinstance(data, str) else len(data)) - 4
-            assert masked[1] & 0x80
-            assert masked == framing.encode_frame(first_byte, data, masked[start : start + 4])
+class TestMaskKeys:
+    def test_each_is_fresh(self, framing: ModuleType) -> None:
+        keys = [framing.new_mask_key() for _ in range(5000)]
+        assert {len(key) for key in keys} == {4}
+        assert len(set(keys)) > 4990
 
-    def test_what_takes_the_long_way(self, framing: ModuleType) -> None:
-        for event in (
-            framing.TextMessage("x", message_finished=False),
-            framing.Message(bytearray(b"x")),
-            framing.Message(None),
-            framing.Ping(),
-            framing.CloseConnection(1000),
-            framing.Event(),
-        ):
-            assert framing.encode_message(event, True) is None
+    def test_threads_share_none(self, framing: ModuleType) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            drawn = pool.map(lambda _: [framing.new_mask_key() for _ in range(2000)], range(8))
+        keys = [key for part in drawn for key in part]
+        assert len(keys) - len(set(keys)) < 10  # 16,000 of 2**32: a repeat is rare, ten are none
 
-    def test_keys_are_fresh(self, framing: ModuleType) -> None:
-        frames = {framing.encode_message(framing.BytesMessage(b""), True) for _ in range(2000)}
-        assert len(frames) > 1990
-
-    def test_lone_surrogate(self, framing: ModuleType) -> None:
-        with pytest.raises(UnicodeEncodeError):
-            framing.encode_message(framing.TextMessage("\ud800"), False)
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX")
+    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+    def test_a_child_has_its_own(self, framing: ModuleType) -> None:
+        framing.new_mask_key()
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(writer, b"".join(framing.new_mask_key() for _ in range(200)))
+            os._exit(0)
+        os.waitpid(child, 0)
+        theirs = os.read(reader, 800)
+        os.close(reader)
+        os.close(writer)
+        ours = b"".join(framing.new_mask_key() for _ in range(200))
+        assert len(theirs) == 800
+        assert theirs != ours
+        assert theirs[:4] not in ours

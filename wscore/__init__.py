@@ -26,9 +26,9 @@ class WSConnection:
         connection_type: which end this is.
         whole_messages: report each message as one event, not in pieces as they come.
         max_message_size: bytes that a received message may have, after inflation (None: no limit);
-        above: close code 1009.
+            above: close code 1009.
         max_frame_size: bytes of payload that a received data frame may announce (None: no limit);
-        above: 1009.
+            above: 1009.
         max_fragments: frames that a received message may have (None: no limit); above: 1009.
     """
 

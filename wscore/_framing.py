@@ -24,6 +24,7 @@ if not _PURE and find_spec("wscore._framing_c") is not None:
         Event,
         FrameDecoder,
         Message,
+        OpenConnection,
         Ping,
         Pong,
         TextMessage,
@@ -31,7 +32,7 @@ if not _PURE and find_spec("wscore._framing_c") is not None:
         apply_mask_inplace,
         encode_frame,
         encode_frame_header,
-        encode_message,
+        new_mask_key,
     )
 else:
     from ._framing_py import (
@@ -42,6 +43,7 @@ else:
         Event,
         FrameDecoder,
         Message,
+        OpenConnection,
         Ping,
         Pong,
         TextMessage,
@@ -49,7 +51,7 @@ else:
         apply_mask_inplace,
         encode_frame,
         encode_frame_header,
-        encode_message,
+        new_mask_key,
     )
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "Event",
     "FrameDecoder",
     "Message",
+    "OpenConnection",
     "Ping",
     "Pong",
     "TextMessage",
@@ -67,5 +70,5 @@ __all__ = [
     "apply_mask_inplace",
     "encode_frame",
     "encode_frame_header",
-    "encode_message",
+    "new_mask_key",
 ]

@@ -7,6 +7,7 @@ from ._framing_py import (
     Event as Event,
     FrameDecoder as FrameDecoder,
     Message as Message,
+    OpenConnection as OpenConnection,
     Ping as Ping,
     Pong as Pong,
     TextMessage as TextMessage,
@@ -14,7 +15,7 @@ from ._framing_py import (
     apply_mask_inplace as apply_mask_inplace,
     encode_frame as encode_frame,
     encode_frame_header as encode_frame_header,
-    encode_message as encode_message,
+    new_mask_key as new_mask_key,
 )
 
 def _choose_kernel(name: str | None) -> str: ...

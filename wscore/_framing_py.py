@@ -23,6 +23,7 @@ from ._events_py import (
     Pong,
     TextMessage,
 )
+from ._mask_keys import new_mask_key
 from ._primitives_py import (
     MAX_LENGTH,
     apply_mask,
@@ -30,9 +31,8 @@ from ._primitives_py import (
     bytes_view,
     encode_frame,
     encode_frame_header,
-    encode_message,
 )
-from .errors import ParseFailed
+from .errors import LocalProtocolError, ParseFailed
 
 if TYPE_CHECKING:  # extensions are above this module: the decoder only calls their hooks
     from .extensions import Extension
@@ -334,6 +334,89 @@ class FrameDecoder:
         return TextMessage(whole.decode()) if is_text else BytesMessage(bytes(whole))
 
 
+class OpenConnection:
+    """What every message passes through in an open connection, sent or received; the connection
+    above it knows all else.
+
+    Args:
+        decoder: gets what is received.
+        plain: no extension sees what is sent.
+
+    Attributes:
+        _events: events that come before what the decoder has.
+        _open: this end has not begun to close, and the transport has not ended.
+        _plain: no extension sees what is sent, and no fragmented message is being sent.
+    """
+
+    def __init__(self, decoder: FrameDecoder, plain: bool) -> None:
+        self._decoder = decoder
+        self._events: list[Event] = []
+        self._open = True
+        self._plain = plain
+
+    @property
+    def client(self) -> bool:
+        """Whether this end is the client."""
+        return self._decoder.client
+
+    def send(self, event: Event) -> bytes:
+        """Returns the bytes that tell the peer.
+
+        Args:
+            event: a ``Message``, ``TextMessage`` or ``BytesMessage`` while open; a ``Ping`` or
+                ``Pong`` while open; a ``CloseConnection`` while open, or to answer the peer's.
+
+        Raises:
+            LocalProtocolError: the event, or its close code, is not allowed in this state.
+            TypeError: the message is neither str nor bytes-like, or changes its type between
+                fragments.
+            ValueError: a ping or pong payload above 125 bytes, or text with a lone surrogate.
+        """
+        if (
+            self._open
+            and self._plain
+            and isinstance(event, Message)
+            and event.message_finished
+            and not self._decoder.closed
+        ):
+            data = event.data
+            if type(data) is str:
+                return encode_frame(0x81, data, new_mask_key() if self.client else None)
+            if type(data) is bytes:
+                return encode_frame(0x82, data, new_mask_key() if self.client else None)
+        return self._send_other(event)
+
+    def receive_data(self, data: bytes | None) -> None:
+        """Takes bytes that the peer sent, or None when the transport has ended.
+
+        Bytes behind the peer's close frame, or behind a violation, are dropped.
+
+        Raises:
+            LocalProtocolError: the connection is closed already.
+        """
+        if self._open and data is not None:
+            self._decoder.receive_data(data)
+        else:
+            self._receive_other(data)
+
+    def events(self) -> Iterator[Event]:
+        """Returns the events that are due, each parsed when it is taken."""
+        return self._queued_events() if self._events else self._decoder
+
+    def _queued_events(self) -> Iterator[Event]:
+        while self._events:
+            yield self._events.pop(0)
+        yield from self._decoder
+
+    def _send_other(self, event: Event) -> bytes:
+        """Sends what is no whole message of an open connection."""
+        raise LocalProtocolError(f"{type(event).__name__} cannot be sent")
+
+    def _receive_other(self, data: bytes | None) -> None:
+        """Receives the end of the transport, and anything when not open."""
+        raise LocalProtocolError("the connection is closed already")
+
+
 __all__ = [
     "IMPLEMENTATION",
     "KERNEL",
@@ -342,6 +425,7 @@ __all__ = [
     "Event",
     "FrameDecoder",
     "Message",
+    "OpenConnection",
     "Ping",
     "Pong",
     "TextMessage",
@@ -349,5 +433,5 @@ __all__ = [
     "apply_mask_inplace",
     "encode_frame",
     "encode_frame_header",
-    "encode_message",
+    "new_mask_key",
 ]

@@ -1,4 +1,4 @@
-"""Masking keys for frames from a client; a leaf.
+"""Masking keys for frames from a client, in plain Python; a leaf.
 
 RFC 6455, section 5.3: the key of each frame must come from a strong source of entropy and must not
 let a proxy predict the next

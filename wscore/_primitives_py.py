@@ -5,9 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from ._events_py import Event, Message
-from ._mask_keys import new_mask_key
-
 if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
@@ -138,27 +135,3 @@ def encode_frame(first_byte: int, payload: Buffer | str, key: Buffer | None = No
     view = bytes_view(payload.encode() if isinstance(payload, str) else payload)
     header = encode_frame_header(first_byte, len(view), key)
     return header + (view if key is None else apply_mask(view, key))
-
-
-def encode_message(event: Event, masked: bool) -> bytes | None:
-    """Writes the frame of a message that is one frame, the case that has to be fast.
-
-    Args:
-        event: what is to be sent.
-        masked: mask it, with a fresh key.
-
-    Returns:
-        The frame, or None where the event is no finished message of str or bytes: such take the
-        long way, which knows about fragments, extensions and errors.
-
-    Raises:
-        UnicodeEncodeError: a str with a lone surrogate.
-    """
-    if not isinstance(event, Message) or not event.message_finished:
-        return None
-    data = event.data
-    if type(data) is str:
-        return encode_frame(0x81, data, new_mask_key() if masked else None)
-    if type(data) is bytes:
-        return encode_frame(0x82, data, new_mask_key() if masked else None)
-    return None

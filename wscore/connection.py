@@ -4,11 +4,10 @@ what is below them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from ._framing import FrameDecoder, encode_message
+from ._framing import FrameDecoder, OpenConnection
 from .errors import LocalProtocolError
 from .events import CloseConnection, Event, Message, Ping, Pong
 from .frame_protocol import CloseReason, FrameProtocol
@@ -55,7 +54,7 @@ _CLOSED_BY: Final = {
 }
 
 
-class Connection:
+class Connection(OpenConnection):
     """A WebSocket connection after its opening handshake.
 
     Give it what the network brings with :meth:`receive_data` and take what that means from
@@ -69,9 +68,9 @@ class Connection:
         whole_messages: report each message as one event, with ``frame_finished`` and
             ``message_finished`` true.
         max_message_size: bytes that a received message may have, after inflation (None: no limit);
-        above: close code 1009.
+            above: close code 1009.
         max_frame_size: bytes of payload that a received data frame may announce (None: no limit);
-        above: 1009.
+            above: 1009.
         max_fragments: frames that a received message may have (None: no limit); above: 1009.
     """
 
@@ -86,17 +85,17 @@ class Connection:
         max_frame_size: int | None = None,
         max_fragments: int | None = None,
     ) -> None:
-        self.client = connection_type is CLIENT
-        self._events: list[Event] = []
-        self._proto = FrameProtocol(self.client, extensions or [])
-        self._decoder = FrameDecoder(
-            self.client,
+        client = connection_type is CLIENT
+        self._proto = FrameProtocol(client, extensions or [])
+        decoder = FrameDecoder(
+            client,
             self._proto.extensions,
             whole_messages=whole_messages,
             max_message_size=max_message_size,
             max_frame_size=max_frame_size,
             max_fragments=max_fragments,
         )
+        super().__init__(decoder, self._proto.is_plain)
         self._state = _OPEN
         self.receive_data(trailing_data)
 
@@ -108,25 +107,18 @@ class Connection:
             self._state = _CLOSED_BY.get((self._state, "peer"), self._state)
         return self._state
 
-    def send(self, event: Event) -> bytes:
-        """Returns the bytes that tell the peer.
+    @property
+    def _state(self) -> ConnectionState:
+        return self._last_state
 
-        Args:
-            event: a ``Message``, ``TextMessage`` or ``BytesMessage`` while open; a ``Ping`` or
-                ``Pong`` while open; a ``CloseConnection`` while open, or to answer the peer's.
+    @_state.setter
+    def _state(self, state: ConnectionState) -> None:
+        self._last_state = state
+        self._open = state is _OPEN
 
-        Raises:
-            LocalProtocolError: the event, or its close code, is not allowed in this state.
-            TypeError: the message is neither str nor bytes-like, or changes its type between
-                fragments.
-            ValueError: a ping or pong payload above 125 bytes, or text with a lone surrogate.
-        """
-        proto = self._proto
-        if self._state is _OPEN and proto.is_plain and not self._decoder.closed:
-            frame = encode_message(event, self.client)
-            if frame is not None:
-                return frame
+    def _send_other(self, event: Event) -> bytes:
         state = self.state
+        proto = self._proto
         if isinstance(event, CloseConnection):
             after = _CLOSED_BY.get((state, "us"))
             if after is not None:
@@ -135,39 +127,25 @@ class Connection:
                 return data
         elif state is _OPEN:
             if isinstance(event, Message):
-                return proto.send_data(event.data, event.message_finished)
+                data = proto.send_data(event.data, event.message_finished)
+                self._plain = proto.is_plain
+                return data
             if isinstance(event, Ping):
                 return proto.ping(event.payload)
             if isinstance(event, Pong):
                 return proto.pong(event.payload)
         raise LocalProtocolError(f"{type(event).__name__} cannot be sent in state {state.name}")
 
-    def receive_data(self, data: bytes | None) -> None:
-        """Takes bytes that the peer sent, or None when the transport has ended.
-
-        Bytes behind the peer's close frame, or behind a violation, are dropped.
-
-        Raises:
-            LocalProtocolError: the connection is closed already.
-        """
+    def _receive_other(self, data: bytes | None) -> None:
         if data is None:
             # RFC 6455, section 7.1.5: without a close frame, "_The WebSocket Connection Close
             # Code_ is considered to be 1006".
             self._events.append(CloseConnection(code=CloseReason.ABNORMAL_CLOSURE))
             self._state = ConnectionState.CLOSED
-        elif self._state is _OPEN or self.state is not ConnectionState.CLOSED:
-            self._decoder.receive_data(data)
-        else:
+        elif self.state is ConnectionState.CLOSED:
             raise LocalProtocolError("the connection is closed already")
-
-    def events(self) -> Iterator[Event]:
-        """Returns the events that are due, each parsed when it is taken."""
-        return self._queued_events() if self._events else self._decoder
-
-    def _queued_events(self) -> Iterator[Event]:
-        while self._events:
-            yield self._events.pop(0)
-        yield from self._decoder
+        else:
+            self._decoder.receive_data(data)
 
 
 __all__ = ["CLIENT", "SERVER", "Connection", "ConnectionState", "ConnectionType"]

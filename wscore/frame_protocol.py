@@ -34,8 +34,7 @@ from ._frame_parts import (
     XorMaskerNull,
     XorMaskerSimple,
 )
-from ._framing import encode_frame
-from ._mask_keys import new_mask_key
+from ._framing import encode_frame, new_mask_key
 from .errors import ParseFailed
 
 if TYPE_CHECKING:  # extensions are above this module: it only calls their hooks
@@ -75,10 +74,13 @@ class FrameProtocol:
         self.client = client
         self.extensions = [extension for extension in extensions if extension.enabled()]
         self._outbound_opcode: Opcode | None = None
-        #: Whether the next data frame begins a message and no extension sees it.
-        self.is_plain = not self.extensions
         self._frame_decoder: FrameDecoder | None = None
         self._message_decoder: MessageDecoder | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the next data frame begins a message and no extension sees it."""
+        return self._outbound_opcode is None and not self.extensions
 
     def send_data(
         self, payload: bytes | bytearray | memoryview | str = b"", fin: bool = True
@@ -103,7 +105,6 @@ class FrameProtocol:
             raise TypeError(f"the message began as {begun.name}, this piece is {opcode.name}")
         frame = self._frame(opcode if begun is None else Opcode.CONTINUATION, payload, fin)
         self._outbound_opcode = None if fin else opcode
-        self.is_plain = fin and not self.extensions
         return frame
 
     def ping(self, payload: bytes = b"") -> bytes:
