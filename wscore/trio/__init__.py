@@ -1,0 +1,65 @@
+"""WebSocket server and client on trio under trio-websocket's names; imports the core, not the chat.
+
+A server::
+
+    async def echo(request):
+        connection = await request.accept()
+        while True:
+            await connection.send_message(await connection.get_message())
+
+    trio.run(serve_websocket, echo, "127.0.0.1", 8000, None)
+
+A client::
+
+    async with open_websocket_url("ws://127.0.0.1:8000/") as connection:
+        await connection.send_message("hello")
+        print(await connection.get_message())
+
+Additions to trio-websocket: ``process_request`` with `HTTPRequest` and `HTTPResponse` answers plain
+HTTP on the same port, ``compression`` turns permessage-deflate on.
+"""
+
+from __future__ import annotations
+
+from ._client import (
+    connect_websocket,
+    connect_websocket_url,
+    open_websocket,
+    open_websocket_url,
+    wrap_client_stream,
+)
+from ._connection import WebSocketConnection
+from ._errors import (
+    CloseReason,
+    ConnectionClosed,
+    ConnectionRejected,
+    ConnectionTimeout,
+    DisconnectionTimeout,
+    HandshakeError,
+)
+from ._http import HTTPRequest, HTTPResponse
+from ._request import WebSocketRequest
+from ._server import WebSocketServer, serve_websocket, wrap_server_stream
+from ._stream import Endpoint
+
+__all__ = [
+    "CloseReason",
+    "ConnectionClosed",
+    "ConnectionRejected",
+    "ConnectionTimeout",
+    "DisconnectionTimeout",
+    "Endpoint",
+    "HTTPRequest",
+    "HTTPResponse",
+    "HandshakeError",
+    "WebSocketConnection",
+    "WebSocketRequest",
+    "WebSocketServer",
+    "connect_websocket",
+    "connect_websocket_url",
+    "open_websocket",
+    "open_websocket_url",
+    "serve_websocket",
+    "wrap_client_stream",
+    "wrap_server_stream",
+]

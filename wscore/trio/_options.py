@@ -1,0 +1,42 @@
+"""The settings of a connection and their defaults; imports the core only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wscore import ConnectionType, WSConnection
+
+# Defaults; in messages, bytes, bytes, seconds, seconds.
+MESSAGE_QUEUE_SIZE = 1
+MAX_MESSAGE_SIZE = 2**20
+RECEIVE_BUFFER_SIZE = 2**16
+CONNECT_TIMEOUT = 10.0
+DISCONNECT_TIMEOUT = 5.0
+# A message of a mebibyte in pieces smaller than 8 bytes is not in good faith.
+MAX_FRAGMENTS = 131072
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The settings of a connection, the same for client and server.
+
+    Attributes:
+        message_queue_size: messages kept while a `WebSocketConnection.ping` waits for its pong.
+        max_message_size: bytes; a larger message closes the connection with 1009.
+        receive_buffer_size: bytes to ask the stream for at once; None lets the stream choose.
+        disconnect_timeout: seconds to wait for the peer when closing.
+    """
+
+    message_queue_size: int = MESSAGE_QUEUE_SIZE
+    max_message_size: int = MAX_MESSAGE_SIZE
+    receive_buffer_size: int | None = RECEIVE_BUFFER_SIZE
+    disconnect_timeout: float = DISCONNECT_TIMEOUT
+
+    def new_core(self, connection_type: ConnectionType) -> WSConnection:
+        """A core that reports whole messages within the limits."""
+        return WSConnection(
+            connection_type,
+            whole_messages=True,
+            max_message_size=self.max_message_size,
+            max_fragments=MAX_FRAGMENTS,
+        )
