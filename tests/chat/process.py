@@ -1,0 +1,83 @@
+"""The real server as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+from chat.client import ChatClient
+
+import wscore
+from wscore.trio import open_websocket_url
+
+READY = re.compile(r"wscore chat on http://(?P<host>\S+):(?P<port>\d+)/ \(data: (?P<data>.*)\)\n")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "wscore.chat", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Ours, with the package under test on the path, so that the process runs the same one."""
+    place = str(Path(wscore.__file__).parent.parent)
+    return {**os.environ, "PYTHONPATH": place}
+
+
+class Server:
+    """A server process that said that it is ready."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, line: str) -> None:
+        self.process = process
+        self.port = port
+        self.line = line
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[ChatClient]:
+        url = f"ws://127.0.0.1:{self.port}/ws"
+        async with open_websocket_url(url, subprotocols=["chat.wscore.v1"]) as connection:
+            yield ChatClient(connection)
+
+    async def end(self, signal: int) -> tuple[int, str]:
+        """Send a signal; returns the exit status and what was said on stderr."""
+        self.process.send_signal(signal)
+        with trio.fail_after(30):
+            _, stderr = await trio.to_thread.run_sync(
+                self.process.communicate, abandon_on_cancel=True
+            )
+        return self.process.returncode, stderr
+
+
+def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command("--port", "0", *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env=environment(),
+    )
+
+
+@asynccontextmanager
+async def serving(folder: Path, *arguments: str) -> AsyncIterator[Server]:
+    """Start a server in a folder, and kill it at the end if it still runs."""
+    process = _start(folder, *arguments)
+    try:
+        assert process.stdout is not None
+        with trio.fail_after(30):
+            line = await trio.to_thread.run_sync(process.stdout.readline, abandon_on_cancel=True)
+        match = READY.fullmatch(line)
+        assert match, (line, process.stderr and process.stderr.read())
+        yield Server(process, int(match["port"]), line)
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()

@@ -1,0 +1,186 @@
+"""What only the SQLite back-end has to do: keep, survive, refuse."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from wscore.chat.auth import identify
+from wscore.chat.backends.base import (
+    CannotOpen,
+    Claim,
+    OpenRoom,
+    PostTo,
+    Refused,
+    SendTo,
+    Stored,
+    Unavailable,
+)
+from wscore.chat.backends.sqlite import SQLiteBackend
+from wscore.chat.model import Entry, Log, Name, inbox_log, room_log
+from wscore.chat.protocol import Hello
+
+ANNA, ROOM = Name("anna", "Anna"), Name("room", "Room")
+
+
+def ignore(log: Log, entry: Entry) -> None:
+    """An announcement that nobody waits for."""
+
+
+def contents(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
+def post(text: str, id: str) -> PostTo:
+    return PostTo("anna", "room", text, id, 1000)
+
+
+async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    first = SQLiteBackend(path)
+    async with first.open(ignore):
+        before = await first.write(
+            [Claim(ANNA, b"a"), OpenRoom(ROOM), post("x", "1"), SendTo("anna", "anna", "n", "1", 1)]
+        )
+    again = SQLiteBackend(path)
+    async with again.open(ignore):
+        after = await again.write(
+            [post("x", "1"), SendTo("anna", "anna", "n", "1", 9), Claim(ANNA, b"wrong")]
+        )
+        assert isinstance(before[2], Stored)
+        assert isinstance(before[3], Stored)
+        assert isinstance(after[2], Refused)
+        assert after[:2] == [r._replace(duplicate=True) for r in (before[2], before[3])]
+        assert len((await again.read_after(room_log("room"), 0, 9, 9)).entries) == 1
+        assert len((await again.read_after(inbox_log("anna"), 0, 9, 9)).entries) == 1
+
+
+async def test_the_database_is_as_safe_as_it_says(tmp_path: Path) -> None:
+    backend = SQLiteBackend(tmp_path / "chat.db")
+    async with backend.open(ignore):
+        writer = backend._writer
+        assert writer is not None
+        assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+async def test_sessions_are_not_in_the_file(tmp_path: Path) -> None:
+    session = "do-not-find-me-in-the-file"
+    identity = identify(Hello(id="1", user="Anna", session=session))
+    path = tmp_path / "chat.db"
+    backend = SQLiteBackend(path)
+    async with backend.open(ignore):
+        await backend.write([Claim(identity.user, identity.secret_hash())])
+    assert b"Anna" in contents(tmp_path)
+    assert session.encode() not in contents(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["no-such-folder/chat.db", "."])
+async def test_a_path_that_cannot_be(tmp_path: Path, where: str) -> None:
+    with pytest.raises(CannotOpen, match="cannot use"):
+        async with SQLiteBackend(tmp_path / where).open(ignore):
+            pass
+
+
+async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    path.write_text("Dear diary, " * 1000)
+    with pytest.raises(CannotOpen, match="not a database"):
+        async with SQLiteBackend(path).open(ignore):
+            pass
+    assert path.read_text().startswith("Dear diary")
+
+
+async def test_a_database_of_another_program(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    connection.close()
+    with pytest.raises(CannotOpen, match="another program"):
+        async with SQLiteBackend(path).open(ignore):
+            pass
+
+
+async def test_a_newer_schema(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    async with SQLiteBackend(path).open(ignore):
+        pass
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(CannotOpen, match="newer"):
+        async with SQLiteBackend(path).open(ignore):
+            pass
+
+
+async def test_one_server_for_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    async with SQLiteBackend(path).open(ignore):
+        with pytest.raises(CannotOpen, match="another server"):
+            async with SQLiteBackend(path).open(ignore):
+                pass
+    async with SQLiteBackend(path).open(ignore):
+        pass
+
+
+async def test_a_full_disk(tmp_path: Path) -> None:
+    announced: list[Entry] = []
+    backend = SQLiteBackend(tmp_path / "chat.db")
+    async with backend.open(lambda log, entry: announced.append(entry)):
+        await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
+        assert backend._writer is not None
+        # SQLite's own limit makes it say what it says of a full disk.
+        (pages,) = backend._writer.execute("PRAGMA page_count").fetchone()
+        backend._writer.execute(f"PRAGMA max_page_count = {pages}")
+        stored = 0
+
+        async def fill() -> None:
+            nonlocal stored
+            for stored in range(1000):
+                await backend.write([post("x" * 1000, str(stored))])
+
+        with pytest.raises(Unavailable, match="full"):
+            await fill()
+        kept = len(announced)
+        assert kept == stored
+        # What failed is nowhere, what was acknowledged is, and the next one needs no restart.
+        page = await backend.read_after(room_log("room"), 0, 10_000, 10_000)
+        assert [entry.offset for entry in page.entries] == list(range(1, kept + 1))
+        (again,) = await backend.write([post("x" * 1000, str(stored))])
+        assert isinstance(again, Stored)
+        assert (again.offset, again.duplicate) == (kept + 1, False)
+
+
+async def test_a_locked_database_is_unavailable_for_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    backend = SQLiteBackend(path)
+    async with backend.open(ignore):
+        await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
+        assert backend._writer is not None
+        backend._writer.execute("PRAGMA busy_timeout = 0")
+        somebody = sqlite3.connect(path, isolation_level=None)
+        somebody.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="locked"):
+            await backend.write([post("x", "1")])
+        somebody.execute("ROLLBACK")
+        somebody.close()
+        (stored,) = await backend.write([post("x", "1")])
+        assert isinstance(stored, Stored)
+        assert not stored.duplicate
+
+
+async def test_a_lost_file_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    backend = SQLiteBackend(path)
+    async with backend.open(ignore):
+        await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
+        assert backend._writer is not None
+        backend._writer.close()  # any error from here on makes it open the file again
+        path.unlink()
+        with pytest.raises(Unavailable):
+            await backend.write([post("x", "1")])
+        with pytest.raises(Unavailable):
+            await backend.write([post("x", "1")])
+        assert not path.exists()

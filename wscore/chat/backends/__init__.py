@@ -1,0 +1,1 @@
+"""Stores of the chat's logs: `base` has the contract, the other modules satisfy it."""

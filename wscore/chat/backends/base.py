@@ -1,0 +1,162 @@
+"""The contract between the chat and its store; imports `model` only.
+
+A back-end keeps logs, names and session secrets. What an author has to satisfy:
+
+* **Order.** `Backend.write` is called with one batch at a time. Its commands take effect in
+  the order given, each one wholly or not at all. Offsets of a log are 1, 2, 3, ... without holes.
+* **Durability.** When `write` returns, what it reports as stored survives whatever the back-end
+  promises to survive. When it raises `Unavailable`, nothing of the batch was stored; a later
+  call may succeed without further ado.
+* **Announcement.** Every new entry is announced through the callable given to `open`: on the
+  thread of the event loop, in offset order within a log, once, after it is durable and before
+  the `write` that stored it returns. A duplicate is not announced again.
+* **Refusals are values.** What a user did wrong is a `Refused` in the command's place in the
+  result and never an exception; it does not touch the other commands of the batch.
+* **Cancellation.** A cancelled `write` either returns normally or has stored and announced
+  nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, NamedTuple, Protocol
+
+from wscore.chat.model import Entry, Head, Log, Name
+
+
+class Unavailable(Exception):
+    """The store is out of reach for now; the message says why, for the server's log."""
+
+
+class CannotOpen(Exception):
+    """The store cannot be used at all; the message is one clear line for the operator."""
+
+
+class Claim(NamedTuple):
+    """Claim a user's name with the hash of a session secret. Result: `Claimed`."""
+
+    user: Name
+    secret: bytes
+
+
+class OpenRoom(NamedTuple):
+    """Find a room, or create it. Result: `Opened`."""
+
+    room: Name
+
+
+class PostTo(NamedTuple):
+    """Append to a room's log. ``sender`` and ``room`` are keys of names. Result: `Stored`."""
+
+    sender: str
+    room: str
+    text: str
+    id: str
+    time: int
+
+
+class SendTo(NamedTuple):
+    """Append to the inboxes of both users, or to the one of a user who writes to themselves.
+
+    ``sender`` and ``to`` are keys of names. Result: `Stored`, of the sender's inbox.
+    """
+
+    sender: str
+    to: str
+    text: str
+    id: str
+    time: int
+
+
+class Claimed(NamedTuple):
+    """The name is the caller's; ``user`` is its first spelling, ``inbox`` the end of its inbox."""
+
+    user: str
+    inbox: Head
+
+
+class Opened(NamedTuple):
+    """The room exists; ``room`` is its first spelling."""
+
+    room: str
+    head: Head
+
+
+class Stored(NamedTuple):
+    """The message is stored, or was stored before with the same id, text and recipient."""
+
+    epoch: str
+    offset: int
+    time: int
+    duplicate: bool
+
+
+class Refused(NamedTuple):
+    """The command was not done, and why, as one of the protocol's error codes."""
+
+    code: Literal[
+        "name_taken", "conflict", "unknown_user", "limit_reached", "unavailable", "internal"
+    ]
+    reason: str
+
+
+Command = Claim | OpenRoom | PostTo | SendTo
+Result = Claimed | Opened | Stored | Refused
+Announce = Callable[[Log, Entry], None]
+
+
+class Page(NamedTuple):
+    """Entries of a log in ascending order; ``start`` is the first offset that is still kept."""
+
+    start: int
+    entries: list[Entry]
+
+
+class RoomHead(NamedTuple):
+    """A known room and the offset of its last entry."""
+
+    room: Name
+    offset: int
+
+
+class Backend(Protocol):
+    """A store of logs; see the module's docstring for the contract."""
+
+    def open(self, announce: Announce) -> AbstractAsyncContextManager[None]:
+        """Open the store for the time of the context.
+
+        Raises:
+            CannotOpen: the store cannot be used.
+        """
+
+    async def write(self, batch: Sequence[Command]) -> list[Result]:
+        """Carry out commands.
+
+        Returns:
+            One result for each command, in the same order.
+
+        Raises:
+            Unavailable: nothing was stored.
+        """
+
+    async def read_after(self, log: Log, after: int, last: int, limit: int) -> Page:
+        """The first ``limit`` entries with ``after < offset <= last``.
+
+        Raises:
+            Unavailable: the store is out of reach.
+        """
+
+    async def read_before(self, log: Log, before: int, limit: int) -> Page:
+        """The last ``limit`` entries with ``offset < before``.
+
+        Raises:
+            Unavailable: the store is out of reach.
+        """
+
+    async def rooms(self, limit: int) -> list[RoomHead]:
+        """Up to ``limit`` rooms, those with the newest entries first, then the newest rooms.
+
+        Raises:
+            Unavailable: the store is out of reach.
+        """

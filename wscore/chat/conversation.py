@@ -1,0 +1,354 @@
+"""What each request of one connection does; imports the layers below; no sockets.
+
+Requests take effect in the order sent. Posts and direct messages do not wait for each other: they
+go to the journal one after the other and are answered when it has stored them, so that a client
+that pipelines gets group commits. Every other request that could see their effect waits for them.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import TypeVar
+
+import trio
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from . import protocol
+from .auth import identify
+from .backends import base
+from .backends.base import Claim, Claimed, Opened, OpenRoom, PostTo, Refused, SendTo
+from .exchange import Exchange
+from .follower import Follower, HangUp, Spawn, read
+from .model import Name, inbox_log, parse_name, room_log
+from .outbox import Outbox
+from .protocol import ChatError, CloseCode, Request, encode
+
+logger = logging.getLogger("wscore.chat")
+
+_MALFORMED_IN_A_ROW = 10
+_OTHER_REQUESTS = 5
+"""How many times the rate of posts the other requests have."""
+_LISTED_ROOMS = 100
+_PENDING = 256
+"""Posts of one connection that may wait for the store at once."""
+
+Answer = TypeVar("Answer")
+
+
+class _Bucket:
+    """A token bucket; a rate of 0 means unlimited."""
+
+    __slots__ = ("_at", "_burst", "_rate", "_tokens")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._at = now
+
+    def take(self, now: float) -> float:
+        """Take a token; returns 0, or the seconds until there will be one."""
+        if not self._rate:
+            return 0.0
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            return (1 - self._tokens) / self._rate
+        self._tokens -= 1
+        return 0.0
+
+
+class Conversation:
+    """The server's side of one connection, from texts to replies in the outbox.
+
+    Args:
+        exchange: what all connections share.
+        outbox: of this connection.
+        spawn: starts a task that ends with the connection, like ``Nursery.start_soon``.
+        hang_up: asks for the connection to be closed, with code and reason.
+    """
+
+    def __init__(self, exchange: Exchange, outbox: Outbox, spawn: Spawn, hang_up: HangUp) -> None:
+        self._exchange = exchange
+        self._hub = exchange.hub
+        self._limits = exchange.limits
+        self._outbox = outbox
+        self._hang_up = hang_up
+        self._number = exchange.connect(outbox)
+        self._follower = Follower(exchange, outbox, self._number, spawn, hang_up)
+        self._user: Name | None = None
+        self._malformed = 0
+        self._pending = 0
+        self._answered = trio.Event()
+        now = trio.current_time()
+        rate, burst = self._limits.rate, self._limits.burst
+        self._posts = _Bucket(rate, burst, now)
+        self._others = _Bucket(_OTHER_REQUESTS * rate, _OTHER_REQUESTS * burst, now)
+
+    @property
+    def has_greeted(self) -> bool:
+        """Whether a hello was accepted."""
+        return self._user is not None
+
+    def close(self) -> None:
+        """The connection is gone, or will be: leave everything."""
+        self._follower.stop_all()
+        self._exchange.disconnect(self._number)
+
+    async def receive(self, text: str) -> None:
+        """Take one text message from the client."""
+        request_id: str | None = None
+        fault: ChatError | None = None
+        try:
+            request = protocol.decode_request(text)
+            request_id = getattr(request, "id", None)
+            await self._handle(request)
+        except ChatError as error:
+            fault = error
+        except Exception:
+            logger.exception("a request failed")
+            fault = ChatError("internal", "the server made a mistake")
+        if fault is None:
+            self._malformed = 0
+            return
+        self._outbox.put(protocol.encode_error(fault, fault.id or request_id))
+        if fault.code not in ("malformed", "unknown_type"):
+            self._malformed = 0
+            return
+        self._malformed += 1
+        if self._malformed >= _MALFORMED_IN_A_ROW:
+            self._hang_up(CloseCode.POLICY, "too many malformed requests")
+
+    async def _handle(self, request: Request) -> None:
+        now = trio.current_time()
+        is_post = isinstance(request, protocol.Post | protocol.Direct)
+        wait = (self._posts if is_post else self._others).take(now)
+        if isinstance(request, protocol.Typing):
+            if not wait:
+                self._typing(request, now)
+            return
+        if wait:
+            seconds = max(0.001, math.ceil(wait * 1000) / 1000)
+            raise ChatError("rate_limited", "too many requests", retry_after=seconds)
+        if self._user is None:
+            if not isinstance(request, protocol.Hello):
+                raise ChatError("hello_required", "say hello first")
+            await self._hello(request)
+            return
+        match request:
+            case protocol.Ping():
+                self._reply(protocol.Ok(id=request.id))
+            case protocol.Post():
+                await self._post(request)
+            case protocol.Direct():
+                await self._direct(request)
+            case _:
+                await self.settled()
+                await self._handle_settled(request)
+
+    async def _handle_settled(self, request: Request) -> None:
+        match request:
+            case protocol.Join():
+                await self._join(request)
+            case protocol.Leave():
+                self._leave(request)
+            case protocol.History():
+                await self._history(request)
+            case protocol.Rooms():
+                await self._rooms(request)
+            case _:
+                raise ChatError("malformed", "this connection has said hello")
+
+    async def settled(self) -> None:
+        """Wait until every post is answered."""
+        while self._pending:
+            await self._answered.wait()
+
+    def _reply(self, reply: protocol.Ok) -> None:
+        self._outbox.put(encode(reply))
+
+    # --- Hello ------------------------------------------------------------------------------
+
+    async def _hello(self, request: protocol.Hello) -> None:
+        identity = identify(request)
+        log = inbox_log(identity.user.key)
+        self._hub.connect(self._number, identity.user)
+        self._follower.hold(log)
+        try:
+            claim = Claim(identity.user, identity.secret_hash())
+            claimed = _accepted(await self._exchange.journal.ask(claim), Claimed)
+            self._hub.opened(log, claimed.user, claimed.inbox)
+            found = await self._follower.read_slice(log, request.position)
+        except BaseException:
+            self._exchange.deliver(self._hub.disconnect(self._number))
+            raise
+        user = Name(identity.user.key, claimed.user)
+        self._hub.rename(self._number, user)
+        self._user = user
+        reply = protocol.HelloOk(
+            id=request.id,
+            user=user.text,
+            session=identity.session,
+            inbox=protocol.Inbox(
+                epoch=found.head.epoch, offset=found.head.offset, gap=found.gap, more=True
+            ),
+            limits=self._limits,
+        )
+        messages, cursor = self._follower.cut(log, found, encode(reply).size)
+        inbox = replace(reply.inbox, messages=messages, more=cursor < found.head.offset)
+        self._reply(replace(reply, inbox=inbox))
+        self._follower.settle(log, cursor)
+
+    # --- Rooms ------------------------------------------------------------------------------
+
+    async def _join(self, request: protocol.Join) -> None:
+        room = _name(request.room)
+        log = room_log(room.key)
+        self._follower.hold(log)
+        try:
+            if self._hub.head(log) is None:
+                opened = _accepted(await self._exchange.journal.ask(OpenRoom(room)), Opened)
+                self._hub.opened(log, opened.room, opened.head)
+            found = await self._follower.read_slice(log, request.position)
+        except BaseException:
+            self._follower.give_up(log)
+            raise
+        presence = self._hub.enter(self._number, log)
+        count, members = self._hub.present(log)
+        reply = protocol.JoinOk(
+            id=request.id,
+            room=self._hub.name(log),
+            epoch=found.head.epoch,
+            offset=found.head.offset,
+            gap=found.gap,
+            more=True,
+            count=count,
+            members=members,
+        )
+        messages, cursor = self._follower.cut(log, found, encode(reply).size)
+        more = cursor < found.head.offset
+        self._reply(replace(reply, messages=messages, more=more))
+        self._exchange.deliver(presence)
+        self._follower.settle(log, cursor)
+
+    def _leave(self, request: protocol.Leave) -> None:
+        room = _name(request.room)
+        deliveries = self._hub.leave(self._number, room.key)
+        self._follower.stop(room_log(room.key))
+        self._reply(protocol.Ok(id=request.id))
+        self._exchange.deliver(deliveries)
+
+    async def _rooms(self, request: protocol.Rooms) -> None:
+        rooms = self._hub.rooms(_LISTED_ROOMS)
+        if len(rooms) < _LISTED_ROOMS:
+            listed = {room.room for room in rooms}
+            quiet = await read(self._exchange.backend.rooms(_LISTED_ROOMS))
+            rooms += [
+                protocol.RoomInfo(room.room.text, 0, room.offset)
+                for room in quiet
+                if room.room.text not in listed
+            ]
+        self._reply(protocol.RoomsOk(id=request.id, rooms=rooms[:_LISTED_ROOMS]))
+
+    def _typing(self, request: protocol.Typing, now: float) -> None:
+        if self._user is None:
+            return
+        raw = request.to if request.room is UNSET else request.room
+        name = None if isinstance(raw, UnsetType) else parse_name(raw)
+        if name is not None:
+            say = self._hub.typing_to if request.room is UNSET else self._hub.typing_in
+            self._exchange.deliver(say(self._number, name.key, now))
+
+    # --- Messages ---------------------------------------------------------------------------
+
+    async def _post(self, request: protocol.Post) -> None:
+        room = _name(request.room)
+        self._hub.require_joined(self._number, room.key)
+        self._check_text(request.text)
+        assert self._user is not None
+        command = PostTo(self._user.key, room.key, request.text, request.id, _now())
+        await self._submit(request.id, command)
+
+    async def _direct(self, request: protocol.Direct) -> None:
+        to = _name(request.to)
+        self._check_text(request.text)
+        assert self._user is not None
+        command = SendTo(self._user.key, to.key, request.text, request.id, _now())
+        await self._submit(request.id, command)
+
+    def _check_text(self, text: str) -> None:
+        if len(text) > self._limits.text:
+            raise ChatError("too_long", f"a text has at most {self._limits.text} characters")
+
+    async def _submit(self, request_id: str, command: base.Command) -> None:
+        while self._pending >= _PENDING:
+            await self._answered.wait()
+
+        def done(result: base.Result) -> None:
+            self._pending -= 1
+            self._answered.set()
+            self._answered = trio.Event()
+            try:
+                stored = _accepted(result, base.Stored)
+            except ChatError as error:
+                self._outbox.put(protocol.encode_error(error, request_id))
+                return
+            self._reply(
+                protocol.StoredOk(
+                    id=request_id,
+                    epoch=stored.epoch,
+                    offset=stored.offset,
+                    time=protocol.format_time(stored.time),
+                    duplicate=True if stored.duplicate else UNSET,
+                )
+            )
+
+        self._pending += 1
+        self._exchange.journal.submit(command, done)
+
+    async def _history(self, request: protocol.History) -> None:
+        if isinstance(request.room, UnsetType):
+            assert self._user is not None
+            log = inbox_log(self._user.key)
+        else:
+            log = self._hub.require_joined(self._number, _name(request.room).key)
+        head = self._hub.head(log)
+        assert head is not None, "a log that is followed was opened"
+        limit = self._limits.page if isinstance(request.limit, UnsetType) else request.limit
+        before = head.offset + 1
+        if not isinstance(request.before, UnsetType):
+            before = min(before, request.before)
+        page = await read(
+            self._exchange.backend.read_before(log, before, min(limit, self._limits.history))
+        )
+        reply = protocol.HistoryOk(id=request.id, more=True)
+        encoded = [self._follower.encode(log, entry) for entry in page.entries]
+        messages = protocol.fit(reversed(encoded), self._limits.message - encode(reply).size)[::-1]
+        first = page.entries[-len(messages)].offset if messages else page.start
+        self._reply(replace(reply, messages=messages, more=first > page.start))
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _name(raw: str) -> Name:
+    name = parse_name(raw)
+    if name is None:
+        raise ChatError("invalid_name", "a name has 1-64 letters, digits, marks or - _ .")
+    return name
+
+
+def _accepted(result: base.Result, kind: type[Answer]) -> Answer:
+    """The result of a command that was done.
+
+    Raises:
+        ChatError: it was refused.
+    """
+    if isinstance(result, Refused):
+        raise ChatError(result.code, result.reason)
+    assert isinstance(result, kind), "every command has its own kind of result"
+    return result

@@ -1,0 +1,182 @@
+"""Brings logs to one connection: slices, replays, going live; no sockets; imports `exchange`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeVar
+
+import trio
+from msgspec import Raw, UnsetType
+
+from . import protocol
+from .backends.base import Unavailable
+from .exchange import Exchange
+from .model import Entry, Head, Log
+from .outbox import Outbox
+from .protocol import ChatError, CloseCode
+
+logger = logging.getLogger("wscore.chat")
+
+_RETRY_SECONDS = 1.0
+"""Between tries to read a replay while the store is out of reach."""
+
+Spawn = Callable[..., None]
+HangUp = Callable[[int, str], None]
+Answer = TypeVar("Answer")
+
+
+class Slice(NamedTuple):
+    """What was read for a slice, before it is cut to the size of a message."""
+
+    head: Head
+    entries: list[Entry]
+    after: int | None
+    """The position that is continued; None for the newest page."""
+    gap: bool
+
+
+class Follower:
+    """One connection's view of the logs it follows.
+
+    A slice goes `hold`, `read_slice`, `cut`, the reply, `settle`; where it fails, `hold` is
+    undone by `give_up`. Between `hold` and `settle` no entry of the log reaches the connection.
+
+    Args:
+        exchange: what all connections share.
+        outbox: of this connection.
+        number: of this connection.
+        spawn: starts a task that ends with the connection, like ``Nursery.start_soon``.
+        hang_up: asks for the connection to be closed, with code and reason.
+    """
+
+    def __init__(
+        self, exchange: Exchange, outbox: Outbox, number: int, spawn: Spawn, hang_up: HangUp
+    ) -> None:
+        self._backend = exchange.backend
+        self._hub = exchange.hub
+        self._limits = exchange.limits
+        self._outbox = outbox
+        self._number = number
+        self._spawn = spawn
+        self._hang_up = hang_up
+        # Each running replay, by a token of its own: it ends when the token is taken away.
+        self._replays: dict[Log, object] = {}
+
+    def hold(self, log: Log) -> None:
+        """Begin a slice.
+
+        Raises:
+            ChatError: ``limit_reached``.
+        """
+        self._hub.attach(self._number, log)
+        self.stop(log)
+
+    def give_up(self, log: Log) -> None:
+        """The slice cannot be had; a connection that followed the log before goes on."""
+        cursor = self._hub.abandon(self._number, log)
+        if cursor is not None:
+            self.settle(log, cursor)
+
+    def stop(self, log: Log) -> None:
+        """End the replay of this log, if one runs."""
+        self._replays.pop(log, None)
+
+    def stop_all(self) -> None:
+        """End every replay."""
+        self._replays.clear()
+
+    async def read_slice(self, log: Log, position: protocol.Position | UnsetType) -> Slice:
+        """Read what a slice begins with.
+
+        Raises:
+            ChatError: ``unavailable``.
+        """
+        head = self._hub.head(log)
+        assert head is not None, "the log was opened"
+        gap = not isinstance(position, UnsetType)
+        if not isinstance(position, UnsetType) and self._reaches(position, head):
+            after = position.offset
+            if after == head.offset:
+                return Slice(head, [], after, gap=False)
+            page = await read(
+                self._backend.read_after(log, after, head.offset, self._limits.history)
+            )
+            if page.start <= after + 1:
+                return Slice(head, page.entries, after, gap=False)
+        page = await read(self._backend.read_before(log, head.offset + 1, self._limits.page))
+        return Slice(head, page.entries, None, gap)
+
+    def _reaches(self, position: protocol.Position, head: Head) -> bool:
+        """Whether a continuation from there to the end can be given, if it is still kept."""
+        behind = head.offset - position.offset
+        return position.epoch == head.epoch and 0 <= behind <= self._limits.replay
+
+    def cut(self, log: Log, found: Slice, used: int) -> tuple[list[Raw], int]:
+        """Fit a slice into one message: the first part of a continuation, the end of a page.
+
+        Args:
+            log: what the slice is of.
+            found: what there is.
+            used: bytes that the message has without it.
+
+        Returns:
+            The messages, and the offset up to which the client knows the log with them.
+        """
+        budget = self._limits.message - used
+        encoded = [self.encode(log, entry) for entry in found.entries]
+        if found.after is None:
+            return protocol.fit(reversed(encoded), budget)[::-1], found.head.offset
+        messages = protocol.fit(encoded, budget)
+        return messages, found.after + len(messages)
+
+    def encode(self, log: Log, entry: Entry) -> bytes:
+        """Encode an entry of a log that is followed."""
+        return protocol.encode_entry(entry, self._hub.name(log) if log.kind == "room" else None)
+
+    def settle(self, log: Log, cursor: int) -> None:
+        """Go live after a slice, or have the rest brought by a replay."""
+        if not self._hub.settle(self._number, log, cursor):
+            token = self._replays[log] = object()
+            self._spawn(self._replay, log, cursor, token)
+
+    async def _replay(self, log: Log, cursor: int, token: object) -> None:
+        """Bring the client from ``cursor`` to the end of the log, at the pace of its socket."""
+        while True:
+            await self._outbox.low()
+            head = self._hub.head(log)
+            if self._replays.get(log) is not token or head is None:
+                return
+            try:
+                page = await self._backend.read_after(
+                    log, cursor, head.offset, self._limits.history
+                )
+            except Unavailable as error:
+                logger.error("the store is unavailable: %s", error)
+                await trio.sleep(_RETRY_SECONDS)
+                continue
+            if page.start > cursor + 1:
+                self._hang_up(CloseCode.RESTART, "the log was trimmed: resume")
+                return
+            for entry in page.entries:
+                await self._outbox.low()
+                if self._replays.get(log) is not token:
+                    return
+                self._outbox.put_replayed(protocol.ready(self.encode(log, entry)))
+                cursor = entry.offset
+                if self._hub.settle(self._number, log, cursor):
+                    del self._replays[log]
+                    return
+
+
+async def read(reading: Awaitable[Answer]) -> Answer:
+    """Wait for the store on behalf of a request.
+
+    Raises:
+        ChatError: ``unavailable``.
+    """
+    try:
+        return await reading
+    except Unavailable as error:
+        logger.error("the store is unavailable: %s", error)
+        raise ChatError("unavailable", "the store is out of reach; try again") from None

@@ -1,0 +1,312 @@
+"""Who is where: rooms, presence, live subscriptions; imports `model` and `protocol`.
+
+No I/O, no clock, no trio: a command goes in, deliveries come out, and connections are numbers.
+
+Rooms and inboxes are both channels: a channel knows where its log ends, who gets each new entry at
+once (*live*), and who is still being brought up to date from the store. One rule keeps every
+connection's view of a log free of holes and repeats: it goes live only at the moment its cursor
+equals the channel's offset, and both are looked at without a wait in between.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterator
+from typing import Literal, NamedTuple
+
+from .model import Entry, Head, Log, Name, inbox_log, room_log
+from .protocol import ChatError, Limits, PresencePush, Push, RoomInfo, TypingPush
+
+_LISTED_MEMBERS = 200
+_TYPING_INTERVAL = 1.0
+_TYPING_PRUNE = 64
+
+
+class Publication(NamedTuple):
+    """An entry on its way to those who are live; ``room`` is None for an inbox."""
+
+    entry: Entry
+    room: str | None
+
+
+class Delivery(NamedTuple):
+    """What to push, and to which connections."""
+
+    to: Collection[int]
+    push: Push | Publication
+
+
+class _Channel:
+    """A log that at least one connection follows or is about to."""
+
+    __slots__ = ("cursors", "epoch", "joined", "live", "log", "name", "names", "offset", "typed")
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.name = ""
+        self.epoch: str | None = None
+        self.offset = 0
+        self.live: set[int] = set()
+        # Of connections that are not live: how far they are; None before their first slice.
+        self.cursors: dict[int, int | None] = {}
+        # Of a room: each present user's connections, and the sorted names of these users.
+        self.joined: dict[str, set[int]] = {}
+        self.names: list[str] = []
+        self.typed: dict[str, float] = {}
+
+    def connections(self) -> Iterator[int]:
+        """All that have joined, live or behind."""
+        for connections in self.joined.values():
+            yield from connections
+
+
+class _Connection:
+    __slots__ = ("logs", "user")
+
+    def __init__(self, user: Name) -> None:
+        self.user = user
+        self.logs: set[Log] = set()
+
+
+class Hub:
+    """The state that all connections share.
+
+    Args:
+        limits: ``presence`` and ``joined`` are obeyed here.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._connections: dict[int, _Connection] = {}
+        self._channels: dict[Log, _Channel] = {}
+        self._recount: set[Log] = set()
+
+    # --- Connections ------------------------------------------------------------------------
+
+    def connect(self, connection: int, user: Name) -> None:
+        """A connection has become one of this user's."""
+        self._connections[connection] = _Connection(user)
+
+    def rename(self, connection: int, user: Name) -> None:
+        """The first spelling of the user's name is known; to be called before any `enter`."""
+        self._connections[connection].user = user
+
+    def disconnect(self, connection: int) -> list[Delivery]:
+        """A connection is gone; also for one that never got as far as `connect`."""
+        gone = self._connections.get(connection)
+        if gone is None:
+            return []
+        deliveries: list[Delivery] = []
+        for log in list(gone.logs):
+            deliveries += self._detach(connection, log)
+        del self._connections[connection]
+        return deliveries
+
+    # --- Logs -------------------------------------------------------------------------------
+
+    def head(self, log: Log) -> Head | None:
+        """The end of a log that is followed, as far as it was announced; None: not known yet."""
+        channel = self._channels.get(log)
+        if channel is None or channel.epoch is None:
+            return None
+        return Head(channel.epoch, channel.offset)
+
+    def name(self, log: Log) -> str:
+        """The first spelling of the name of a log that was `opened`."""
+        return self._channels[log].name
+
+    def opened(self, log: Log, name: str, head: Head) -> None:
+        """The store has said where a log ends and how its name is spelled.
+
+        Entries that were announced since are newer than ``head`` and win.
+        """
+        channel = self._channels[log]
+        channel.name = name
+        channel.epoch = head.epoch
+        channel.offset = max(channel.offset, head.offset)
+
+    def announce(self, log: Log, entry: Entry) -> list[Delivery]:
+        """An entry was stored: for those who are live; the others will read it from the store."""
+        channel = self._channels.get(log)
+        if channel is None:
+            return []
+        channel.offset = entry.offset
+        if not channel.live:
+            return []
+        room = channel.name if log.kind == "room" else None
+        return [Delivery(channel.live, Publication(entry, room))]
+
+    def attach(self, connection: int, log: Log) -> None:
+        """Begin a slice: hold back live entries until `settle` or `abandon`.
+
+        Raises:
+            ChatError: ``limit_reached``, the connection is in too many rooms.
+        """
+        logs = self._connections[connection].logs
+        if log not in logs and len(logs) > self._limits.joined:  # one of them is the inbox
+            raise ChatError("limit_reached", f"at most {self._limits.joined} rooms at once")
+        logs.add(log)
+        channel = self._channels.setdefault(log, _Channel(log))
+        if connection in channel.live:
+            channel.live.remove(connection)
+            channel.cursors[connection] = channel.offset
+        else:
+            channel.cursors.setdefault(connection, None)
+
+    def settle(self, connection: int, log: Log, cursor: int) -> bool:
+        """The connection was sent everything up to ``cursor``.
+
+        Returns:
+            Whether it is live from here on; otherwise the store has more for it.
+        """
+        channel = self._channels[log]
+        if cursor == channel.offset:
+            channel.cursors.pop(connection, None)
+            channel.live.add(connection)
+            return True
+        channel.cursors[connection] = cursor
+        return False
+
+    def abandon(self, connection: int, log: Log) -> int | None:
+        """A slice could not be made.
+
+        Returns:
+            Where the connection was before, if it followed the log already, else None.
+        """
+        cursor = self._channels[log].cursors[connection]
+        if cursor is None:
+            self._detach(connection, log)
+        return cursor
+
+    def follows(self, connection: int, log: Log) -> bool:
+        """Whether a slice of this log was sent on this connection."""
+        channel = self._channels.get(log)
+        if channel is None:
+            return False
+        return connection in channel.live or channel.cursors.get(connection) is not None
+
+    def _detach(self, connection: int, log: Log) -> list[Delivery]:
+        channel = self._channels[log]
+        self._connections[connection].logs.discard(log)
+        channel.live.discard(connection)
+        channel.cursors.pop(connection, None)
+        deliveries = self._exit(connection, channel)
+        if not channel.live and not channel.cursors:
+            del self._channels[log]
+            self._recount.discard(log)
+        return deliveries
+
+    # --- Presence ---------------------------------------------------------------------------
+
+    def enter(self, connection: int, room: Log) -> list[Delivery]:
+        """The connection has joined; no change for one that had joined before."""
+        channel = self._channels[room]
+        user = self._connections[connection].user
+        if user.key in channel.joined:
+            channel.joined[user.key].add(connection)
+            return []
+        others = list(channel.connections())
+        channel.joined[user.key] = {connection}
+        insort(channel.names, user.text)
+        return self._presence(channel, user, "joined", others)
+
+    def _exit(self, connection: int, channel: _Channel) -> list[Delivery]:
+        user = self._connections[connection].user
+        connections = channel.joined.get(user.key, set())
+        if connection not in connections:
+            return []
+        connections.remove(connection)
+        if connections:
+            return []
+        del channel.joined[user.key]
+        del channel.names[bisect_left(channel.names, user.text)]
+        channel.typed.pop(user.key, None)
+        return self._presence(channel, user, "left", list(channel.connections()))
+
+    def _presence(
+        self, channel: _Channel, user: Name, state: Literal["joined", "left"], others: list[int]
+    ) -> list[Delivery]:
+        count = len(channel.joined)
+        if count > self._limits.presence:
+            self._recount.add(channel.log)
+            return []
+        self._recount.discard(channel.log)
+        push = PresencePush(room=channel.name, user=user.text, state=state, count=count)
+        return [Delivery(others, push)]
+
+    def counts(self) -> list[Delivery]:
+        """How many are in the big rooms that changed since; to be called once a second."""
+        channels = [self._channels[log] for log in self._recount]
+        self._recount.clear()
+        return [
+            Delivery(
+                list(channel.connections()),
+                PresencePush(room=channel.name, count=len(channel.joined)),
+            )
+            for channel in channels
+        ]
+
+    def leave(self, connection: int, room: str) -> list[Delivery]:
+        """The connection leaves a room, given by its key.
+
+        Raises:
+            ChatError: ``not_joined``.
+        """
+        self.require_joined(connection, room)
+        return self._detach(connection, room_log(room))
+
+    def require_joined(self, connection: int, room: str) -> Log:
+        """The log of a room, given by its key, that this connection has joined.
+
+        Raises:
+            ChatError: ``not_joined``.
+        """
+        log = room_log(room)
+        if not self.follows(connection, log):
+            raise ChatError("not_joined", "this connection has not joined the room")
+        return log
+
+    def present(self, room: Log) -> tuple[int, list[str]]:
+        """How many users are in a room, and the first of their names."""
+        channel = self._channels[room]
+        return len(channel.joined), channel.names[:_LISTED_MEMBERS]
+
+    def rooms(self, limit: int) -> list[RoomInfo]:
+        """The rooms with most present, at most ``limit``."""
+        present = [channel for channel in self._channels.values() if channel.joined]
+        first = heapq.nsmallest(limit, present, key=lambda c: (-len(c.joined), c.name))
+        return [RoomInfo(c.name, len(c.joined), c.offset) for c in first]
+
+    # --- Typing -----------------------------------------------------------------------------
+
+    def typing_in(self, connection: int, room: str, now: float) -> list[Delivery]:
+        """Somebody writes in a room, given by its key; ``now`` is in seconds."""
+        channel = self._channels.get(room_log(room))
+        if channel is None or not self.follows(connection, channel.log):
+            return []
+        user = self._connections[connection].user
+        if not _due(channel, user, now):
+            return []
+        others = [c for key, own in channel.joined.items() if key != user.key for c in own]
+        return [Delivery(others, TypingPush(room=channel.name, user=user.text))]
+
+    def typing_to(self, connection: int, to: str, now: float) -> list[Delivery]:
+        """Somebody writes to a user, given by their key; ``now`` is in seconds."""
+        channel = self._channels.get(inbox_log(to))
+        user = self._connections[connection].user
+        if channel is None or to == user.key or not _due(channel, user, now):
+            return []
+        others = [c for c in (*channel.live, *channel.cursors) if self.follows(c, channel.log)]
+        return [Delivery(others, TypingPush(to=channel.name, user=user.text))]
+
+
+def _due(channel: _Channel, user: Name, now: float) -> bool:
+    """Whether a typing push may be sent, and if so note it."""
+    if now - channel.typed.get(user.key, -_TYPING_INTERVAL) < _TYPING_INTERVAL:
+        return False
+    if len(channel.typed) >= _TYPING_PRUNE:
+        recent = now - _TYPING_INTERVAL
+        channel.typed = {key: at for key, at in channel.typed.items() if at > recent}
+    channel.typed[user.key] = now
+    return True

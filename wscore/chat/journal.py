@@ -1,0 +1,76 @@
+"""Everything that is written goes through here, in order, in batches; imports `backends.base`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import trio
+
+from .backends.base import Backend, Command, Refused, Result, Unavailable
+
+logger = logging.getLogger("wscore.chat")
+
+_LARGEST_BATCH = 1000
+
+
+class Journal:
+    """Gathers the commands of all connections while one batch is being written.
+
+    One `Backend.write` is in flight at a time; what is submitted meanwhile is the next batch. So
+    the cost of a commit is shared by all who wait for it, and a command submitted after another
+    one takes effect after it.
+
+    Args:
+        backend: the open store.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._queue: list[tuple[Command, Callable[[Result], None]]] = []
+        self._arrival = trio.Event()
+
+    def submit(self, command: Command, done: Callable[[Result], None]) -> None:
+        """Queue a command; ``done`` is called with its result on the event loop's thread."""
+        self._queue.append((command, done))
+        self._arrival.set()
+
+    async def ask(self, command: Command) -> Result:
+        """Submit a command and wait for its result."""
+        answered = trio.Event()
+        results: list[Result] = []
+
+        def done(result: Result) -> None:
+            results.append(result)
+            answered.set()
+
+        self.submit(command, done)
+        await answered.wait()
+        return results[0]
+
+    async def run(self) -> None:
+        """Write until cancelled; a batch that is on its way to the store is finished first."""
+        while True:
+            await self._arrival.wait()
+            batch = self._queue[:_LARGEST_BATCH]
+            del self._queue[:_LARGEST_BATCH]
+            if not self._queue:
+                self._arrival = trio.Event()
+            results = await self._write([command for command, _ in batch])
+            for (_, done), result in zip(batch, results, strict=True):
+                try:
+                    done(result)
+                except Exception:  # one connection's mistake is not the others' end
+                    logger.exception("a result could not be taken")
+
+    async def _write(self, commands: list[Command]) -> list[Result]:
+        refused: Result
+        try:
+            return await self._backend.write(commands)
+        except Unavailable as error:
+            logger.error("the store is unavailable: %s", error)
+            refused = Refused("unavailable", "the store is out of reach; nothing was stored")
+        except Exception:
+            logger.exception("the store failed")
+            refused = Refused("internal", "the server made a mistake; nothing was stored")
+        return [refused] * len(commands)

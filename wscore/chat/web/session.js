@@ -1,0 +1,288 @@
+// @ts-check
+/**
+ * One user's stay: the protocol client, the model and the browser's memory tied together. No DOM; the views read the
+ * model, call the verbs below, and draw anew at each `change` event.
+ *
+ * @typedef {import("./model.js").Conversation} Conversation
+ * @typedef {import("./client.js").State} State
+ */
+
+import { ChatClient, foldName, randomId } from "./client.js";
+import { conversationKey, Model } from "./model.js";
+
+const PAGE = 50; // messages of history asked for at a time
+const INBOX_PAGE = 200; // the inbox holds all direct conversations, so one of them needs more of it
+const TYPING_REDRAW = 5_100; // milliseconds until a typing notice is over
+
+export class Session extends EventTarget {
+  /**
+   * @param {string} url of the WebSocket @param {string} name the user's @param {import("./storage.js").Memory} memory
+   * @param {import("./client.js").Options} [options] of the client
+   */
+  constructor(url, name, memory, options = {}) {
+    super();
+    this.memory = memory;
+    this.name = name;
+    const known = memory.account(name);
+    this.isNew = known === null;
+    // Kept before it is sent: were the answer lost, the name would be nobody's.
+    const session = known?.session ?? randomId();
+    memory.update(name, { session });
+    this.model = new Model(name);
+    this.client = new ChatClient(url, { user: name, session, ...options });
+    /** @type {Conversation | null} */
+    this.active = null;
+    /** @type {{state: State, delay?: number, since: number, code?: string | number, reason?: string}} */
+    this.connection = { state: "stopped", since: 0 };
+    this.welcomed = false;
+    this.loading = false;
+    this.#listen();
+    this.#recall();
+  }
+
+  start() {
+    this.client.start();
+  }
+
+  stop() {
+    this.client.stop();
+  }
+
+  #listen() {
+    /** @type {Record<string, (detail: any) => void>} */
+    const handlers = {
+      state: (detail) => this.#connectionChanged(detail),
+      welcome: ({ user }) => this.#welcome(user),
+      joined: ({ room, count, members }) => this.model.setMembers(room, count, members),
+      left: ({ room, code, reason }) => this.#left(room, code, reason),
+      messages: (arrival) => this.#arrived(arrival),
+      presence: (change) => this.model.presence(change),
+      typing: (notice) => this.#typing(notice),
+      error: ({ code, reason, room }) => console.warn("chat:", code, reason, room ?? ""),
+    };
+    for (const [type, handle] of Object.entries(handlers)) {
+      this.client.addEventListener(type, (event) => {
+        handle(/** @type {CustomEvent} */ (event).detail);
+        this.#changed();
+      });
+    }
+  }
+
+  /** Take up what the browser remembers: rooms, read positions, drafts, and what was not acknowledged. */
+  #recall() {
+    const { rooms = [], read = {}, drafts = {} } = this.memory.account(this.name) ?? {};
+    for (const room of rooms) this.#enter(room).catch(() => {}); // a refusal comes as `left`
+    for (const unsent of this.memory.unsent(this.name)) {
+      const kind = unsent.key.startsWith("room:") ? "room" : "direct";
+      const conversation = this.model.open(kind, unsent.name);
+      this.#write(conversation, unsent);
+    }
+    this.#stored = { read, drafts };
+  }
+
+  /** @type {{read: Record<string, any>, drafts: Record<string, string>}} */
+  #stored = { read: {}, drafts: {} };
+
+  /** Conversations come up one by one; each takes over what is remembered of it. */
+  #adopt() {
+    for (const conversation of this.model.conversations.values()) {
+      const { key } = conversation;
+      conversation.read ??= this.#stored.read[key] ?? null;
+      conversation.draft ||= this.#stored.drafts[key] ?? "";
+      delete this.#stored.drafts[key];
+    }
+  }
+
+  // ---- what the client says ----
+
+  /** @param {any} detail */
+  #connectionChanged(detail) {
+    this.connection = { ...detail, since: Date.now() };
+    if (detail.state === "stopped" && detail.code !== undefined && this.isNew) this.memory.forget(this.name);
+  }
+
+  /** @param {string} user the server's spelling */
+  #welcome(user) {
+    this.welcomed = true;
+    this.isNew = false;
+    this.model.user = user;
+  }
+
+  /** @param {any} arrival */
+  #arrived(arrival) {
+    if (arrival.room === null) for (const message of arrival.messages) this.model.open("direct", this.model.peer(message));
+    this.#adopt();
+    this.model.arrive(arrival);
+    this.#keepUnsent();
+    if (this.active === null) this.#openWhatWasOpen();
+  }
+
+  #openWhatWasOpen() {
+    const opened = this.model.conversations.get(this.memory.opened(this.name) ?? "");
+    if (opened !== undefined) this.open(opened);
+  }
+
+  /** @param {any} notice */
+  #typing(notice) {
+    this.model.typing(notice, Date.now());
+    setTimeout(() => this.#changed(), TYPING_REDRAW);
+  }
+
+  /** @param {string} room @param {string} [code] @param {string} [reason] */
+  #left(room, code, reason) {
+    this.model.conversations.delete(conversationKey("room", room));
+    if (this.active?.kind === "room" && !this.model.conversations.has(this.active.key)) this.active = null;
+    this.#keepRoom(room, false);
+    if (code !== undefined) this.dispatchEvent(new CustomEvent("evicted", { detail: { room, code, reason } }));
+  }
+
+  // ---- what the user does ----
+
+  /** @param {Conversation} conversation */
+  open(conversation) {
+    if (this.active === conversation) return;
+    this.active = conversation;
+    this.#adopt();
+    conversation.marker = this.model.unread(conversation) > 0 ? (conversation.read?.offset ?? 0) : Infinity;
+    this.memory.keepOpened(this.name, conversation.key);
+    this.#changed();
+  }
+
+  /** @param {string} person */
+  openDirect(person) {
+    this.open(this.model.open("direct", person));
+  }
+
+  /** @param {string} name @throws {import("./client.js").ChatError} when the server refuses */
+  async joinRoom(name) {
+    this.open(this.model.open("room", await this.#enter(name)));
+  }
+
+  /** @param {string} name */
+  async #enter(name) {
+    const room = await this.client.join(name);
+    this.model.open("room", room);
+    this.#adopt();
+    this.#keepRoom(room, true);
+    return room;
+  }
+
+  /** @param {Conversation} room */
+  leave(room) {
+    this.client.leave(room.name);
+  }
+
+  /** @param {string} text */
+  send(text) {
+    if (this.active === null) return;
+    this.active.marker = Infinity;
+    this.#write(this.active, { id: randomId(), text, time: new Date().toISOString() });
+    this.#changed();
+  }
+
+  /** Try a failed message again, under its id. @param {string} id */
+  retry(id) {
+    const conversation = this.active;
+    const failed = conversation?.pending.find((message) => message.id === id);
+    if (conversation === null || failed === undefined) return;
+    this.model.discard(conversation, id);
+    this.#write(conversation, failed);
+    this.#changed();
+  }
+
+  /** @param {string} id */
+  discard(id) {
+    if (this.active !== null) this.model.discard(this.active, id);
+    this.#keepUnsent();
+    this.#changed();
+  }
+
+  /** @param {Conversation} conversation @param {{id: string, text: string, time: string}} message */
+  async #write(conversation, { id, text, time }) {
+    this.model.write(conversation, { id, text, time });
+    this.#keepUnsent();
+    const { kind, name } = conversation;
+    try {
+      const stored = await (kind === "room" ? this.client.post(name, text, id) : this.client.direct(name, text, id));
+      this.model.acknowledge(conversation, id, stored.offset);
+    } catch (error) {
+      this.model.fail(conversation, id, /** @type {any} */ (error).code ?? "other");
+    }
+    this.#keepUnsent();
+    this.#changed();
+  }
+
+  /** Load messages before those shown, until there are some or none are left. */
+  async loadOlder() {
+    const { active: conversation, client, model } = this;
+    if (conversation === null || this.loading || !conversation.older || client.state !== "online") return;
+    this.loading = true;
+    this.#changed();
+    const room = conversation.kind === "room" ? conversation.name : null;
+    const before = conversation.messages.length;
+    try {
+      while (conversation.older && conversation.messages.length === before) {
+        const range = { before: model.before(conversation), limit: room === null ? INBOX_PAGE : PAGE };
+        const { messages, more } = await client.history(room, range);
+        if (model.before(conversation) !== range.before) break; // a reconnect brought another page meanwhile
+        model.prepend(room, messages, more);
+      }
+    } catch (error) {
+      console.warn("chat: no history:", /** @type {any} */ (error).code);
+    } finally {
+      this.loading = false;
+      this.#adopt();
+      this.#changed();
+    }
+  }
+
+  /** The user looks at the end of the open conversation. */
+  see() {
+    const { active, model } = this;
+    if (active === null || model.unread(active) === 0) return;
+    model.markRead(active);
+    this.#stored.read = { ...this.memory.account(this.name)?.read, [active.key]: active.read };
+    this.memory.update(this.name, { read: this.#stored.read });
+    this.#changed();
+  }
+
+  /** The user looks away: what comes from now on is new. */
+  lookAway() {
+    if (this.active !== null && this.model.unread(this.active) === 0) this.active.marker = this.active.last;
+  }
+
+  /** The user is back; where nothing came, nothing is new. */
+  lookBack() {
+    if (this.active !== null && this.model.unread(this.active) === 0) this.active.marker = Infinity;
+    this.#changed();
+  }
+
+  /** @param {string} text @param {boolean} byHand whether the user is typing it just now */
+  draft(text, byHand) {
+    const { active } = this;
+    if (active === null) return;
+    active.draft = text;
+    const drafts = { ...this.memory.account(this.name)?.drafts, [active.key]: text };
+    if (text === "") delete drafts[active.key];
+    this.memory.update(this.name, { drafts });
+    if (byHand && text !== "") this.client.typing(active.kind === "room" ? { room: active.name } : { to: active.name });
+  }
+
+  // ---- memory ----
+
+  /** @param {string} room @param {boolean} joined */
+  #keepRoom(room, joined) {
+    const others = (this.memory.account(this.name)?.rooms ?? []).filter((name) => foldName(name) !== foldName(room));
+    this.memory.update(this.name, { rooms: joined ? [...others, room] : others });
+  }
+
+  #keepUnsent() {
+    const unsent = [...this.model.conversations.values()].flatMap(({ key, name, pending }) =>
+      pending.filter(({ state }) => state !== "sent").map(({ id, text, time }) => ({ id, key, name, text, time })));
+    this.memory.keepUnsent(this.name, unsent);
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("change"));
+  }
+}
