@@ -82,7 +82,8 @@ function draw() {
 /** @param {Session} current */
 function drawSession(current) {
   const { connection, active, model } = current;
-  if (current.welcomed) memory.active = current.name; // not before: a refused name is nobody's
+  if (current.welcomed)
+    memory.active = current.name; // not before: a refused name is nobody's
   else if (!drawEntry(current)) return;
   if (layout.hidden) showChat();
   drawBanner(connection);
@@ -129,8 +130,12 @@ function drawBanner({ state, delay = 0, since, code, reason }) {
   banner.hidden = !interrupted;
   if (!interrupted) return say("");
   const seconds = Math.max(0, Math.ceil((since + delay - Date.now()) / 1000));
-  const text = state === "waiting" ? strings.retryIn(seconds)
-    : state === "connecting" ? strings.connecting : describeError(code ?? "other", reason);
+  const text =
+    state === "waiting"
+      ? strings.retryIn(seconds)
+      : state === "connecting"
+        ? strings.connecting
+        : describeError(code ?? "other", reason);
   byId("banner-text").textContent = text;
   const button = byId("banner-button");
   button.hidden = state === "connecting";
@@ -168,7 +173,8 @@ function closeDrawers() {
 /** @type {Record<string, () => void>} */
 const actions = {
   "show-list": () => layout.classList.add("list-open"),
-  "show-members": () => layout.classList.toggle(matchMedia("(max-width: 60rem)").matches ? "members-open" : "members-folded"),
+  "show-members": () =>
+    layout.classList.toggle(matchMedia("(max-width: 60rem)").matches ? "members-open" : "members-folded"),
   "close-drawers": closeDrawers,
   "join-room": () => session !== null && ask("room", session, closeDrawers),
   "new-direct": () => session !== null && ask("direct", session, closeDrawers),

@@ -365,7 +365,8 @@ export class ChatClient extends EventTarget {
   }
 
   #online = () => {
-    if (this.#state === "online") this.#probe(); // another network: the old connection may be dead
+    if (this.#state === "online")
+      this.#probe(); // another network: the old connection may be dead
     else this.retryNow();
   };
 

@@ -11,8 +11,11 @@ export function showEntry(known, enter) {
   byId("entry").hidden = false;
   byId("chat").hidden = true;
   byId("entry-known").hidden = known.length === 0;
-  byId("entry-names").replaceChildren(...known.map((name) =>
-    element("li", {}, element("button", { type: "button", click: () => enter(name) }, avatar(name), name))));
+  byId("entry-names").replaceChildren(
+    ...known.map((name) =>
+      element("li", {}, element("button", { type: "button", click: () => enter(name) }, avatar(name), name)),
+    ),
+  );
   byId("entry-form").onsubmit = (/** @type {Event} */ event) => {
     event.preventDefault();
     const name = byId("entry-name").value.trim();
@@ -26,7 +29,10 @@ export function showEntryMessage(message) {
   byId("entry-error").textContent = message;
 }
 
-/** Ask for the name of a room or a person, and open it. @param {"room" | "direct"} kind @param {Session} session @param {() => void} opened */
+/**
+ * Ask for the name of a room or a person, and open it.
+ * @param {"room" | "direct"} kind @param {Session} session @param {() => void} opened
+ */
 export function ask(kind, session, opened) {
   const dialog = byId("ask");
   const room = kind === "room";
@@ -65,9 +71,19 @@ async function offerRooms(session, go) {
   const mine = new Set(session.model.list("room").map(({ name }) => name));
   const others = rooms.filter(({ room }) => !mine.has(room));
   byId("ask-choices").hidden = others.length === 0;
-  byId("ask-list").replaceChildren(...others.map(({ room, count }) =>
-    element("li", {}, element("button", { type: "button", class: "entry-button", click: () => go(room) },
-      element("span", { class: "hash", "aria-hidden": "true" }, "#"),
-      element("span", { class: "name" }, room),
-      element("span", { class: "muted small" }, strings.present(count))))));
+  byId("ask-list").replaceChildren(
+    ...others.map(({ room, count }) =>
+      element(
+        "li",
+        {},
+        element(
+          "button",
+          { type: "button", class: "entry-button", click: () => go(room) },
+          element("span", { class: "hash", "aria-hidden": "true" }, "#"),
+          element("span", { class: "name" }, room),
+          element("span", { class: "muted small" }, strings.present(count)),
+        ),
+      ),
+    ),
+  );
 }

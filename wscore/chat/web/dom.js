@@ -11,7 +11,8 @@ export function byId(id) {
 }
 
 /**
- * @param {string} tag @param {{[attribute: string]: string | boolean | undefined | ((event: any) => void)}} [attributes]
+ * @param {string} tag
+ * @param {{[attribute: string]: string | boolean | undefined | ((event: any) => void)}} [attributes]
  * functions are listeners, `true` a bare attribute, false and undefined none
  * @param {(Node | string)[]} children strings become text
  * @returns {HTMLElement}
@@ -40,10 +41,12 @@ export function icon(name) {
 
 /** The first letter of a name on a colour of its own. @param {string} name */
 export function avatar(name) {
-  let hash = 7;
-  for (const character of foldName(name)) hash = (hash * 31 + /** @type {number} */ (character.codePointAt(0))) % 9973;
+  let hash = 0x811c9dc5; // FNV-1a, which spreads short names well
+  for (const character of foldName(name)) {
+    hash = Math.imul(hash ^ /** @type {number} */ (character.codePointAt(0)), 0x01000193) >>> 0;
+  }
   const made = element("span", { class: "avatar", "aria-hidden": "true" }, [...name][0].toUpperCase());
-  made.style.setProperty("--hue", String((hash * 137) % 360));
+  made.style.setProperty("--hue", String(hash % 360));
   return made;
 }
 

@@ -110,7 +110,8 @@ export class Session extends EventTarget {
 
   /** @param {any} arrival */
   #arrived(arrival) {
-    if (arrival.room === null) for (const message of arrival.messages) this.model.open("direct", this.model.peer(message));
+    if (arrival.room === null)
+      for (const message of arrival.messages) this.model.open("direct", this.model.peer(message));
     this.#adopt();
     this.model.arrive(arrival);
     this.#keepUnsent();
@@ -278,7 +279,8 @@ export class Session extends EventTarget {
 
   #keepUnsent() {
     const unsent = [...this.model.conversations.values()].flatMap(({ key, name, pending }) =>
-      pending.filter(({ state }) => state !== "sent").map(({ id, text, time }) => ({ id, key, name, text, time })));
+      pending.filter(({ state }) => state !== "sent").map(({ id, text, time }) => ({ id, key, name, text, time })),
+    );
     this.memory.keepUnsent(this.name, unsent);
   }
 

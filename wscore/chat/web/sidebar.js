@@ -24,7 +24,12 @@ export function drawLists(session, opened) {
       present: kind === "direct" && model.isPresent(conversation.name),
       draft: conversation !== active && conversation.draft !== "",
     }));
-    reconcile(byId(`${kind}s`), items, ({ key }) => key, (item) => entry(session, item, opened));
+    reconcile(
+      byId(`${kind}s`),
+      items,
+      ({ key }) => key,
+      (item) => entry(session, item, opened),
+    );
     byId(`no-${kind}s`).hidden = items.length > 0;
   }
 }
@@ -45,16 +50,23 @@ function entry(session, item, opened) {
   const button = element(
     "button",
     {
-      type: "button", class: `entry-button${item.unread > 0 ? " unread" : ""}${item.draft ? " draft" : ""}`,
-      "aria-current": item.open && "true", "data-name": item.name, click: pick,
+      type: "button",
+      class: `entry-button${item.unread > 0 ? " unread" : ""}${item.draft ? " draft" : ""}`,
+      "aria-current": item.open && "true",
+      "data-name": item.name,
+      click: pick,
     },
-    item.kind === "room" ? element("span", { class: "hash", "aria-hidden": "true" }, "#") : face(item.name, item.present),
+    item.kind === "room"
+      ? element("span", { class: "hash", "aria-hidden": "true" }, "#")
+      : face(item.name, item.present),
     element("span", { class: "name" }, item.name),
   );
   if (item.unread > 0) button.append(badge);
   else if (item.kind === "room" && item.count > 0) {
     const label = strings.present(item.count);
-    button.append(element("span", { class: "count", title: label, "aria-label": label, role: "img" }, String(item.count)));
+    button.append(
+      element("span", { class: "count", title: label, "aria-label": label, role: "img" }, String(item.count)),
+    );
   }
   return element("li", {}, button);
 }
@@ -74,15 +86,24 @@ export function drawMembers(session, opened) {
   const names = [...active.members.values()].sort((a, b) => a.localeCompare(b)).slice(0, MEMBERS_SHOWN);
   byId("members-title").textContent = `${strings.members} · ${active.count}`;
   byId("members-more").textContent = active.count > names.length ? strings.more(active.count - names.length) : "";
-  reconcile(byId("member-list"), names.map((name) => ({ name, me: model.isMe(name) })), ({ name }) => name, ({ name, me }) => {
-    const pick = () => {
-      session.openDirect(name);
-      opened();
-    };
-    const label = me ? undefined : strings.writeTo(name);
-    const button = element("button", { type: "button", class: "entry-button", title: label, "data-name": name, click: pick },
-      face(name, true), element("span", { class: "name" }, name));
-    if (me) button.append(element("span", { class: "muted small" }, strings.you));
-    return element("li", {}, button);
-  });
+  reconcile(
+    byId("member-list"),
+    names.map((name) => ({ name, me: model.isMe(name) })),
+    ({ name }) => name,
+    ({ name, me }) => {
+      const pick = () => {
+        session.openDirect(name);
+        opened();
+      };
+      const label = me ? undefined : strings.writeTo(name);
+      const button = element(
+        "button",
+        { type: "button", class: "entry-button", title: label, "data-name": name, click: pick },
+        face(name, true),
+        element("span", { class: "name" }, name),
+      );
+      if (me) button.append(element("span", { class: "muted small" }, strings.you));
+      return element("li", {}, button);
+    },
+  );
 }

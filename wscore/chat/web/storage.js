@@ -39,8 +39,10 @@ export class Memory {
   /** @returns {string[]} names this browser holds the secret of */
   get names() {
     const keys = Array.from({ length: this.browser.length }, (_, index) => this.browser.key(index) ?? "");
-    return keys.flatMap((key) => (key.startsWith(ACCOUNT) ? [this.#read(this.browser, key)?.name] : []))
-      .filter((name) => typeof name === "string").sort();
+    return keys
+      .flatMap((key) => (key.startsWith(ACCOUNT) ? [this.#read(this.browser, key)?.name] : []))
+      .filter((name) => typeof name === "string")
+      .sort();
   }
 
   /** @param {string} name @returns {Account | null} */

@@ -59,7 +59,9 @@ const ENGLISH = {
   /** @param {number} n */ tooLong: (n) => `${n} ${plural(n, "character", "characters")} too long`,
   /** @param {number} n */ retryIn: (n) => `Disconnected. Trying again in ${n} s.`,
   /** @param {string[]} names */ typing: (names) =>
-    names.length > 2 ? "Several people are typing…" : `${names.join(" and ")} ${plural(names.length, "is", "are")} typing…`,
+    names.length > 2
+      ? "Several people are typing…"
+      : `${names.join(" and ")} ${plural(names.length, "is", "are")} typing…`,
   /** @param {string} room @param {string} why */ leftRoom: (room, why) => `You are no longer in ${room}: ${why}`,
   errors: /** @type {Record<string, string>} */ ({
     name_taken: "This name belongs to somebody else. Choose another one.",

@@ -54,19 +54,28 @@ export class Thread {
     this.#seenLast = Math.max(active.last, this.#seenLast);
     byId("loading").hidden = !session.loading;
     const offline = session.connection.state !== "online";
-    const rows = rowsOf(active, model).map((row) => ({ ...row, offline: offline && row.kind === "message" && row.state === "sending" }));
+    const rows = rowsOf(active, model).map((row) => ({
+      ...row,
+      offline: offline && row.kind === "message" && row.state === "sending",
+    }));
 
     // A screen reader is told of what arrives, not of a whole conversation turned to or of older pages.
     this.#log.setAttribute("aria-busy", String(turned || session.loading));
     const anchor = this.#follows ? undefined : this.#anchor();
-    reconcile(this.#log, rows, ({ key }) => key, (row) => this.#row(row));
+    reconcile(
+      this.#log,
+      rows,
+      ({ key }) => key,
+      (row) => this.#row(row),
+    );
     if (this.#follows) this.#jump();
     else this.#restore(anchor);
     this.#log.setAttribute("aria-busy", "false");
 
     this.#arrivedBelow = this.#follows ? 0 : this.#arrivedBelow + fresh;
     byId("latest").hidden = this.#follows;
-    byId("latest-text").textContent = this.#arrivedBelow > 0 ? strings.newMessages(this.#arrivedBelow) : strings.toLatest;
+    byId("latest-text").textContent =
+      this.#arrivedBelow > 0 ? strings.newMessages(this.#arrivedBelow) : strings.toLatest;
     if (this.#scroller.scrollHeight <= this.#scroller.clientHeight + AT_START) this.#loadOlder();
   }
 
@@ -83,8 +92,9 @@ export class Thread {
   /** The first message in view and where it is, so that what comes above it does not move it. */
   #anchor() {
     const top = this.#scroller.getBoundingClientRect().top;
-    const first = [...this.#log.children].find((child) =>
-      child.classList.contains("message") && child.getBoundingClientRect().bottom > top);
+    const first = [...this.#log.children].find(
+      (child) => child.classList.contains("message") && child.getBoundingClientRect().bottom > top,
+    );
     return first && { key: /** @type {any} */ (first).rowKey, top: first.getBoundingClientRect().top };
   }
 
@@ -117,7 +127,9 @@ export class Thread {
   #row(row) {
     if (row.kind === "message") return this.#message(row);
     if (row.kind === "start") return this.#start();
-    const text = { gap: strings.gap, unread: strings.unread, day: row.kind === "day" ? dayName(row.time) : "" }[row.kind];
+    const text = { gap: strings.gap, unread: strings.unread, day: row.kind === "day" ? dayName(row.time) : "" }[
+      row.kind
+    ];
     return element("p", { class: `divider ${row.kind}` }, element("span", {}, text));
   }
 
@@ -125,17 +137,25 @@ export class Thread {
     const conversation = /** @type {import("./model.js").Conversation} */ (this.#shown);
     const own = this.#session?.model.isMe(conversation.name);
     const text = conversation.kind === "room" ? strings.startRoom : own ? strings.startSelf : strings.startDirect;
-    return element("div", { class: "start" },
-      conversation.kind === "room" ? element("span", { class: "avatar", "aria-hidden": "true" }, "#") : avatar(conversation.name),
+    return element(
+      "div",
+      { class: "start" },
+      conversation.kind === "room"
+        ? element("span", { class: "avatar", "aria-hidden": "true" }, "#")
+        : avatar(conversation.name),
       element("h2", {}, conversation.name),
-      element("p", { class: "muted" }, text));
+      element("p", { class: "muted" }, text),
+    );
   }
 
   /** @param {Extract<Row, {kind: "message"}> & {offline: boolean}} row */
   #message(row) {
     const when = new Date(row.time);
     const time = element("time", { datetime: row.time, title: fullTime.format(when) }, clockTime.format(when));
-    const made = element("article", { class: `message ${row.state}${row.head ? " head" : ""}${row.own ? " own" : ""}`, "data-id": row.id });
+    const made = element("article", {
+      class: `message ${row.state}${row.head ? " head" : ""}${row.own ? " own" : ""}`,
+      "data-id": row.id,
+    });
     const sender = element("span", { class: row.head ? "sender" : "visually-hidden" }, row.from);
     const text = element("p", { class: "text", dir: "auto" }, row.text);
     if (row.head) made.append(avatar(row.from), element("header", {}, sender, time), text);
@@ -150,7 +170,11 @@ export class Thread {
     const made = note("alert", describeError(row.reason));
     made.append(
       element("button", { type: "button", class: "link", click: () => this.#session?.retry(row.id) }, strings.retry),
-      element("button", { type: "button", class: "link", click: () => this.#session?.discard(row.id) }, strings.discard),
+      element(
+        "button",
+        { type: "button", class: "link", click: () => this.#session?.discard(row.id) },
+        strings.discard,
+      ),
     );
     return made;
   }

@@ -40,7 +40,9 @@ export function rowsOf(conversation, model) {
     const head = previous === null || previous.from !== message.from || spanOf(previous, message) > GROUP_SPAN;
     const { id, from, text, time, state, reason } = message;
     // The key of a message does not change when it is stored, so that its element stays.
-    rows.push(/** @type {Row} */ ({ kind: "message", key: `${from}/${id}`, id, from, text, time, head, own, state, reason }));
+    rows.push(
+      /** @type {Row} */ ({ kind: "message", key: `${from}/${id}`, id, from, text, time, head, own, state, reason }),
+    );
     previous = message;
   }
   return rows;
