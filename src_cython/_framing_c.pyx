@@ -1,6 +1,6 @@
 # cython: language_level=3, binding=True, embedsignature=False
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-# cython: freethreading_compatible=True
+# cython: freethreading_compatible=True, auto_pickle=False
 """The compiled framing twin: masking, frame headers, events and the frame decoder; imports leaves of wscore only.
 
 ``wscore/_framing_py.py`` is the reference: same names, same meaning, same tests. Lengths are unsigned and are checked before any
@@ -57,56 +57,69 @@ KERNEL = _choose_kernel(os.environ.get("WSCORE_MASK_KERNEL") or None)
 
 # Masking and headers
 
-cdef uint32_t _key_word(object key, object phase) except? 0:
+cdef object _ZERO = 0
+
+
+cdef inline unsigned _offset(object phase) except? 9:
     cdef int overflow = 0
-    cdef long offset
-    if type(key) is bytes and PyBytes_GET_SIZE(key) == 4 and type(phase) is int and 0 <= phase <= 3:
-        return xor_mask_key_word(<const unsigned char *>PyBytes_AS_STRING(key), <unsigned>phase)
+    cdef long value
+    if phase is _ZERO:  # the default, and every other small zero
+        return 0
+    value = PyLong_AsLongAndOverflow(PyNumber_Index(phase), &overflow)
+    if overflow or value < 0 or value > 3:
+        raise ValueError(f"the phase must be 0 to 3, not {phase}")
+    return <unsigned>value
+
+
+cdef inline uint32_t _key_word(object key, unsigned phase) except? 0:
+    if type(key) is bytes and PyBytes_GET_SIZE(key) == 4:
+        return xor_mask_key_word(<const unsigned char *>PyBytes_AS_STRING(key), phase)
     if not isinstance(key, (bytes, bytearray, memoryview)):
         raise TypeError(f"the masking key must be bytes-like, not {type(key).__name__}")
     cdef bytes four = bytes(key)
     if PyBytes_GET_SIZE(four) != 4:
         raise ValueError(f"the masking key must be 4 bytes, not {len(four)}")
-    offset = PyLong_AsLongAndOverflow(PyNumber_Index(phase), &overflow)
-    if overflow or offset < 0 or offset > 3:
-        raise ValueError(f"the phase must be 0 to 3, not {phase}")
-    return xor_mask_key_word(<const unsigned char *>PyBytes_AS_STRING(four), <unsigned>offset)
+    return xor_mask_key_word(<const unsigned char *>PyBytes_AS_STRING(four), phase)
 
 
 def apply_mask(data, key, phase=0):
     """Returns a masked (or unmasked) copy of the payload. See the Python twin."""
     cdef Py_buffer view
-    cdef uint32_t word
-    cdef bytes result
+    cdef uint32_t word = _key_word(key, _offset(phase))
     if type(data) is bytes:
-        word = _key_word(key, phase)
-        result = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(data))
-        xor_mask(<unsigned char *>PyBytes_AS_STRING(result), <const unsigned char *>PyBytes_AS_STRING(data),
-                 <size_t>PyBytes_GET_SIZE(data), word)
-        return result
+        return _masked_copy(<const unsigned char *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), word)
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
     try:
-        word = _key_word(key, phase)
-        result = PyBytes_FromStringAndSize(NULL, view.len)
-        xor_mask(<unsigned char *>PyBytes_AS_STRING(result), <const unsigned char *>view.buf, <size_t>view.len, word)
+        return _masked_copy(<const unsigned char *>view.buf, view.len, word)
     finally:
         PyBuffer_Release(&view)
+
+
+cdef bytes _masked_copy(const unsigned char *data, Py_ssize_t size, uint32_t word):
+    cdef bytes result = PyBytes_FromStringAndSize(NULL, size)
+    xor_mask(<unsigned char *>PyBytes_AS_STRING(result), data, <size_t>size, word)
     return result
 
 
 def apply_mask_inplace(buffer, key, phase=0):
     """Masks (or unmasks) a writable buffer where it lies; returns the next phase. See the Python twin."""
     cdef Py_buffer view
-    cdef uint32_t word
+    cdef unsigned offset = _offset(phase)
+    cdef uint32_t word = _key_word(key, offset)
     cdef size_t size
-    PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
-    try:
-        word = _key_word(key, phase)
+    cdef unsigned char *data
+    if type(buffer) is bytearray:  # a buffer request would cost more than masking a short one
+        with cython.critical_section(buffer):
+            data = <unsigned char *>PyByteArray_AS_STRING(buffer)
+            size = <size_t>PyByteArray_GET_SIZE(buffer)
+            xor_mask(data, data, size, word)
+    else:
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        data = <unsigned char *>view.buf
         size = <size_t>view.len
-        xor_mask(<unsigned char *>view.buf, <const unsigned char *>view.buf, size, word)
-    finally:
+        xor_mask(data, data, size, word)
         PyBuffer_Release(&view)
-    return (<size_t>phase + size) & 3
+    return (offset + size) & 3
 
 
 cdef int _checked_first_byte(object value) except -1:

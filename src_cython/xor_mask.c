@@ -17,30 +17,15 @@
 #include <arm_neon.h>
 #endif
 
-static inline uint32_t rotated(uint32_t key, size_t offset) {
-    unsigned char in[4], out[4];
-    memcpy(in, &key, 4);
-    for (unsigned i = 0; i < 4; i++) out[i] = in[(offset + i) & 3];
-    memcpy(&key, out, 4);
-    return key;
-}
-
-static inline uint64_t load8(const unsigned char *p) {
-    uint64_t word;
-    memcpy(&word, p, 8);
-    return word;
-}
-
 static unsigned mask_word(unsigned char *dst, const unsigned char *src, size_t n, uint32_t key) {
-    uint64_t key8 = ((uint64_t)key << 32) | key, seen;
+    uint64_t key8 = xor_mask_twice(key), seen;
     if (n < 8) return xor_mask(dst, src, n, key);
-    uint32_t tail_key = rotated(key, n - 8);
-    uint64_t tail = load8(src + n - 8) ^ (((uint64_t)tail_key << 32) | tail_key);
+    uint64_t tail = xor_mask_load(src + n - 8) ^ xor_mask_twice(xor_mask_rotated(key, n - 8));
     seen = tail;
     size_t i = 0;
     for (; n - i >= 32; i += 32) {
-        uint64_t a = load8(src + i) ^ key8, b = load8(src + i + 8) ^ key8;
-        uint64_t c = load8(src + i + 16) ^ key8, d = load8(src + i + 24) ^ key8;
+        uint64_t a = xor_mask_load(src + i) ^ key8, b = xor_mask_load(src + i + 8) ^ key8;
+        uint64_t c = xor_mask_load(src + i + 16) ^ key8, d = xor_mask_load(src + i + 24) ^ key8;
         memcpy(dst + i, &a, 8);
         memcpy(dst + i + 8, &b, 8);
         memcpy(dst + i + 16, &c, 8);
@@ -48,7 +33,7 @@ static unsigned mask_word(unsigned char *dst, const unsigned char *src, size_t n
         seen |= a | b | c | d;
     }
     for (; n - i > 8; i += 8) {
-        uint64_t a = load8(src + i) ^ key8;
+        uint64_t a = xor_mask_load(src + i) ^ key8;
         memcpy(dst + i, &a, 8);
         seen |= a;
     }
@@ -61,7 +46,7 @@ static unsigned mask_word(unsigned char *dst, const unsigned char *src, size_t n
     TARGET static unsigned NAME(unsigned char *dst, const unsigned char *src, size_t n, uint32_t key) {                   \
         if (n < WIDTH) return SMALLER(dst, src, n, key);                                                                  \
         V k = SPLAT(key);                                                                                                 \
-        V tail = XOR(LOAD(src + n - WIDTH), SPLAT(rotated(key, n - WIDTH)));                                              \
+        V tail = XOR(LOAD(src + n - WIDTH), SPLAT(xor_mask_rotated(key, n - WIDTH)));                                     \
         V seen = tail;                                                                                                    \
         size_t i = 0;                                                                                                     \
         for (; n - i >= 4 * WIDTH; i += 4 * WIDTH) {                                                                      \
@@ -151,13 +136,4 @@ const char *xor_mask_choose(const char *name) {
         return kernels[i].name;
     }
     return NULL;
-}
-
-unsigned xor_mask_high_bits(const unsigned char *src, size_t n) {
-    uint64_t seen = 0;
-    size_t i = 0;
-    for (; n - i >= 32; i += 32) seen |= load8(src + i) | load8(src + i + 8) | load8(src + i + 16) | load8(src + i + 24);
-    for (; n - i >= 8; i += 8) seen |= load8(src + i);
-    for (; i < n; i++) seen |= src[i];
-    return (seen & UINT64_C(0x8080808080808080)) ? 0x80 : 0;
 }

@@ -20,38 +20,49 @@ extern xor_mask_kernel xor_mask_best;
 /* Chooses the best kernel, or the one of that name (NULL: best). Returns the name, or NULL where this processor lacks it. */
 const char *xor_mask_choose(const char *name);
 
-/* Whether src holds a byte above 127. */
-unsigned xor_mask_high_bits(const unsigned char *src, size_t n);
+/* A word turned so that its byte number `by` comes first in memory. */
+static inline uint32_t xor_mask_rotated(uint32_t word, size_t by) {
+    unsigned bits = (unsigned)(by & 3) * 8;
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (word << bits) | (word >> ((32 - bits) & 31));
+#else
+    return (word >> bits) | (word << ((32 - bits) & 31));
+#endif
+}
 
 /* The key word for a payload piece that starts at this phase (bytes already masked, modulo 4). */
 static inline uint32_t xor_mask_key_word(const unsigned char key[4], unsigned phase) {
-    unsigned char rotated[4];
     uint32_t word;
-    for (unsigned i = 0; i < 4; i++) rotated[i] = key[(i + phase) & 3];
-    memcpy(&word, rotated, 4);
+    memcpy(&word, key, 4);
+    return xor_mask_rotated(word, phase);
+}
+
+static inline uint64_t xor_mask_twice(uint32_t key) { return ((uint64_t)key << 32) | key; }
+
+static inline uint64_t xor_mask_load(const unsigned char *from) {
+    uint64_t word;
+    memcpy(&word, from, 8);
     return word;
 }
 
-/* Up to 15 bytes cost less here than through a pointer. */
+static inline void xor_mask_store(unsigned char *to, uint64_t word) { memcpy(to, &word, 8); }
+
+/* What is short costs less here than through a pointer. As in the kernels, all that overlaps is read before it is written. */
 static inline unsigned xor_mask(unsigned char *dst, const unsigned char *src, size_t n, uint32_t key) {
-    if (n >= 16) return xor_mask_best(dst, src, n, key);
-    uint64_t key8 = ((uint64_t)key << 32) | key, a, b;
-    if (n >= 8) {                       /* two overlapping words; both are read before either is written */
-        unsigned shift = (unsigned)((n - 8) & 3) * 8;
-        uint64_t tail_key = key8;
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        if (shift) tail_key = (key8 << shift) | (key8 >> (64 - shift));
-#else
-        if (shift) tail_key = (key8 >> shift) | (key8 << (64 - shift));
-#endif
-        memcpy(&a, src, 8);
-        memcpy(&b, src + n - 8, 8);
-        a ^= key8;
-        b ^= tail_key;
-        memcpy(dst, &a, 8);
-        memcpy(dst + n - 8, &b, 8);
-        a |= b;
-        return (a & UINT64_C(0x8080808080808080)) ? 0x80 : 0;
+    const uint64_t high = UINT64_C(0x8080808080808080);
+    if (n > 32) return xor_mask_best(dst, src, n, key);
+    if (n >= 8) {
+        uint64_t front_key = xor_mask_twice(key), tail_key = xor_mask_twice(xor_mask_rotated(key, n));
+        uint64_t a = xor_mask_load(src) ^ front_key, z = xor_mask_load(src + n - 8) ^ tail_key, seen = a | z;
+        if (n > 16) {
+            uint64_t b = xor_mask_load(src + 8) ^ front_key, y = xor_mask_load(src + n - 16) ^ tail_key;
+            xor_mask_store(dst + 8, b);
+            xor_mask_store(dst + n - 16, y);
+            seen |= b | y;
+        }
+        xor_mask_store(dst, a);
+        xor_mask_store(dst + n - 8, z);
+        return (seen & high) ? 0x80 : 0;
     }
     unsigned char k[4], seen = 0;
     memcpy(k, &key, 4);
