@@ -257,6 +257,19 @@ async def test_order_with_a_slow_store(autojump_clock: MockClock) -> None:
         assert [push["id"] for push in anna.pushes] == ["p", "q"]
 
 
+async def test_nothing_is_done_after_the_end(autojump_clock: MockClock) -> None:
+    async with running(ChatServer(SlowBackend())) as chat:
+        anna, bob = await chat.user("Anna", room="r"), await chat.user("Bob")
+        await anna.send("post", room="r", text="x")
+        await anna.send("history", room="r")  # while this waits, the rest arrives as one piece
+        for _ in range(10):
+            await anna.connection.send_message("nonsense")
+        await anna.send("direct", to="bob", text="too late")
+        assert await anna.closed() == 1008
+        await trio.sleep(5)
+        assert await bob.sync() == []
+
+
 class SlowReads(MemoryBackend):
     """Takes a second to read."""
 
@@ -290,11 +303,12 @@ async def test_a_replay_ends_when_the_next_slice_begins(autojump_clock: MockCloc
 
 
 class Trimmed(MemoryBackend):
-    """Has forgotten what was before `start`."""
+    """Takes a second to read on, and has forgotten what was before `start`."""
 
     start = 1
 
     async def read_after(self, log: Log, after: int, last: int, limit: int) -> Page:
+        await trio.sleep(1)
         page = await super().read_after(log, max(after, self.start - 1), last, limit)
         return Page(self.start, page.entries)
 
