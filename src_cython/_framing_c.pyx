@@ -575,6 +575,7 @@ cdef class FrameDecoder:
         cdef const unsigned char *at
         cdef size_t have, need = 2, before = self._head_size, i
         cdef int opcode
+        cdef bint masked
         cdef uint64_t length
         if self._pos == self._end:
             return False
@@ -589,7 +590,8 @@ cdef class FrameDecoder:
         opcode = self._check_first_byte(at[0])
         if have < 2:
             return self._keep_head(at, have)
-        if bool(at[1] & 0x80) == self._client:
+        masked = (at[1] & 0x80) != 0
+        if masked == self._client:
             raise ParseFailed("masked frame from a server" if self._client else "unmasked frame from a client")
         length = at[1] & 0x7F
         if length > 125:
