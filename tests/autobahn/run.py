@@ -1,4 +1,4 @@
-"""Run the Autobahn TestSuite against the echo servers beside this file: `make autobahn`.
+"""Run the Autobahn TestSuite against the programs beside this file: `make autobahn`.
 
 The suite is the program `wstest`, which runs on Python 2.7 only and is therefore no dependency: the
 variable WSTEST names it, or it is found on PATH. Exit status: 0 all is well, 1 a case fell short, 2
@@ -8,10 +8,12 @@ there is no wstest or a server did not start.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -24,6 +26,7 @@ from typing import Any
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SERVERS = {"core": HERE / "core_server.py", "trio": HERE / "trio_server.py"}
+CLIENTS = {"core-client": HERE / "core_client.py"}
 
 #: All but performance (9), and of compression only enough to see that it is negotiated and obeyed.
 QUICK = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"]
@@ -100,10 +103,14 @@ def run_suite(argv: Sequence[str], out: Path) -> int:
     return 124
 
 
-def judge(name: str, wstest: str, cases: list[str], out: Path) -> list[str]:
-    """Run the suite against one server and list what fell short."""
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+def free_port() -> int:
+    """A port of the loopback that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def fuzz_server(name: str, wstest: str, cases: list[str], out: Path) -> list[str]:
+    """Run the suite as a client of our server and list what went wrong with the run itself."""
     log = out / "server.log"
     with echo_server(name, log) as (port, server):
         spec = {
@@ -116,15 +123,71 @@ def judge(name: str, wstest: str, cases: list[str], out: Path) -> list[str]:
         (out / "spec.json").write_text(json.dumps(spec))
         status = run_suite([wstest, "-m", "fuzzingclient", "-s", "spec.json"], out)
         alive = server.poll() is None
-    index = out / "index.json"
-    report = json.loads(index.read_text()) if index.exists() else {}
-    found = shortcomings(report, cases)
-    if status:
-        found.append(f"wstest ended with {status}; see {out / 'wstest.log'}")
+    found = [f"wstest ended with {status}; see {out / 'wstest.log'}"] if status else []
     if not alive:
         found.append(f"the server ended; see {log}")
     if "Traceback" in log.read_text():
         found.append(f"the server printed a traceback; see {log}")
+    return found
+
+
+def fuzz_client(name: str, wstest: str, cases: list[str], out: Path) -> list[str]:
+    """Run the suite as a server of our client and list what went wrong with the run itself."""
+    port = free_port()
+    spec = {
+        "outdir": str(out),
+        "url": f"ws://127.0.0.1:{port}",
+        "cases": cases,
+        "exclude-cases": [],
+        "exclude-agent-cases": {},
+    }
+    (out / "spec.json").write_text(json.dumps(spec))
+    with (
+        (out / "wstest.log").open("w") as words,
+        (out / "client.log").open("w") as said,
+        subprocess.Popen(
+            [wstest, "-m", "fuzzingserver", "-s", "spec.json"],
+            stdout=words,
+            stderr=subprocess.STDOUT,
+            cwd=out,
+        ) as suite,
+    ):
+        try:
+            wait_until_it_listens(port)
+            ran = subprocess.run(
+                [sys.executable, str(CLIENTS[name]), str(port)],
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                timeout=LIMIT,
+                check=False,
+            )
+        finally:
+            suite.kill()
+    ended = f"the client ended with {ran.returncode}; see {out / 'client.log'}"
+    return [ended] if ran.returncode else []
+
+
+def wait_until_it_listens(port: int) -> None:
+    """Wait until somebody accepts at that port.
+
+    Raises:
+        RuntimeError: Nobody did for 30 seconds.
+    """
+    for _ in range(300):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"wstest does not listen at port {port}")
+
+
+def judge(name: str, wstest: str, cases: list[str], out: Path) -> list[str]:
+    """Run the suite against one of our programs and list what fell short."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    problems = (fuzz_server if name in SERVERS else fuzz_client)(name, wstest, cases, out)
+    index = out / "index.json"
+    report = json.loads(index.read_text()) if index.exists() else {}
+    found = shortcomings(report, cases) + problems
     tally = Counter(
         result["behavior"] for results in report.values() for result in results.values()
     )
@@ -135,9 +198,10 @@ def judge(name: str, wstest: str, cases: list[str], out: Path) -> list[str]:
 
 
 def main() -> int:
-    """Run the cases asked for against the servers asked for."""
+    """Run the cases asked for against the programs asked for."""
     parser = argparse.ArgumentParser(description="Run the Autobahn TestSuite.")
-    parser.add_argument("--server", choices=SERVERS, action="append", help="default: each of them")
+    subjects = [*SERVERS, *CLIENTS]
+    parser.add_argument("--of", choices=subjects, action="append", help="default: each of them")
     parser.add_argument(
         "--cases", default="quick", help='"quick" (the default), "all", or patterns as 5.*,12.1.1'
     )
@@ -149,7 +213,7 @@ def main() -> int:
         return 2
     cases = {"quick": QUICK, "all": ["*"]}.get(options.cases) or options.cases.split(",")
     failed = False
-    for name in options.server or SERVERS:
+    for name in options.of or subjects:
         began = time.monotonic()
         print(f"{name}: {options.cases}", flush=True)
         try:
