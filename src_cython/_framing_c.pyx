@@ -453,10 +453,10 @@ cdef class FrameDecoder:
     cdef object _chunk
     cdef const unsigned char *_data
     cdef size_t _pos, _end
-    # A header or control payload cut by the end of what has come.
+    # A header cut by the end of what has come, and a control payload so cut.
     cdef unsigned char _head[14]
-    cdef unsigned char _control[125]
-    cdef size_t _head_size, _control_size
+    cdef size_t _head_size
+    cdef bytes _control
     # The frame under way: its opcode is NONE between frames.
     cdef int _opcode
     cdef bint _fin
@@ -479,9 +479,9 @@ cdef class FrameDecoder:
         self._whole = whole_messages
         self._extensions = tuple(extensions) or None
         self._closed = False
-        self._chunk = self._held = None
+        self._chunk = self._held = self._control = None
         self._data = NULL
-        self._pos = self._end = self._head_size = self._control_size = self._utf8_size = 0
+        self._pos = self._end = self._head_size = self._utf8_size = 0
         self._opcode = self._message = NONE
         self._fragments = self._size = self._remaining = 0
         memcpy(self._key, b"\0\0\0\0", 4)
@@ -622,7 +622,6 @@ cdef class FrameDecoder:
         self._fin = (first & 0x80) != 0
         self._phase = 0
         self._remaining = length
-        self._control_size = 0
         if not opcode & 8:
             self._fragments += 1
             if self._message == NONE:
@@ -709,12 +708,16 @@ cdef class FrameDecoder:
     cdef object _read_control(self):
         cdef size_t size = self._available()
         cdef int opcode = self._opcode
-        self._unmask(self._control + self._control_size, size)
-        self._control_size += size
+        cdef bytes payload = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+        if size:
+            self._unmask(<unsigned char *>PyBytes_AS_STRING(payload), size)
+        if self._control is not None:
+            payload = self._control + payload
         if self._remaining:
+            self._control = payload
             return None
+        self._control = None
         self._opcode = NONE
-        cdef bytes payload = PyBytes_FromStringAndSize(<const char *>self._control, <Py_ssize_t>self._control_size)
         if self._extensions is not None:
             payload = self._run_extensions(payload)
         if opcode == PING:

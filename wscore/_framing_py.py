@@ -348,6 +348,8 @@ class OpenConnection:
         _plain: no extension sees what is sent, and no fragmented message is being sent.
     """
 
+    __slots__ = ("_decoder", "_events", "_open", "_plain")
+
     def __init__(self, decoder: FrameDecoder, plain: bool) -> None:
         self._decoder = decoder
         self._events: list[Event] = []

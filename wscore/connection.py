@@ -74,6 +74,9 @@ class Connection(OpenConnection):
         max_fragments: frames that a received message may have (None: no limit); above: 1009.
     """
 
+    # The dictionary is for attributes that users add; without one an idle connection is smaller.
+    __slots__ = ("__dict__", "__weakref__", "_last_state", "_proto")
+
     def __init__(
         self,
         connection_type: ConnectionType,

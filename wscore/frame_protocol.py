@@ -70,6 +70,15 @@ class FrameProtocol:
         extensions: those negotiated; only enabled ones are used.
     """
 
+    __slots__ = (
+        "__dict__",
+        "_frame_decoder",
+        "_message_decoder",
+        "_outbound_opcode",
+        "client",
+        "extensions",
+    )
+
     def __init__(self, client: bool, extensions: Sequence[Extension]) -> None:
         self.client = client
         self.extensions = [extension for extension in extensions if extension.enabled()]
