@@ -23,7 +23,7 @@ WANTED = SWITCH == "1" or (SWITCH == "" and sys.implementation.name == "cpython"
 
 framing = Extension(
     "wscore._framing_c",
-    sources=["src_cython/_framing_c.pyx", "src_cython/xor_mask.c"],
+    sources=["src_cython/_framing_c.pyx", "src_cython/xor_mask.c", "src_cython/utf8.c"],
     depends=glob("src_cython/*.h"),
     include_dirs=["src_cython"],
     optional=SWITCH != "1",

@@ -11,7 +11,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport UINT64_MAX, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 import os
@@ -38,6 +38,13 @@ cdef extern from "xor_mask.h" nogil:
     uint32_t xor_mask_key_word(const unsigned char *key, unsigned phase)
     unsigned xor_mask(unsigned char *dst, const unsigned char *src, size_t n, uint32_t key)
 
+cdef extern from "utf8.h" nogil:
+    size_t utf8_measure(const unsigned char *src, size_t n, unsigned char *largest)
+    int utf8_to_ucs1(const unsigned char *src, size_t n, uint8_t *dst)
+    int utf8_to_ucs2(const unsigned char *src, size_t n, uint16_t *dst)
+    int utf8_to_ucs4(const unsigned char *src, size_t n, uint32_t *dst)
+    void utf8_use_vectors(int wanted)
+
 IMPLEMENTATION = "cython"
 
 cdef uint64_t MAX_LENGTH = (<uint64_t>1 << 63) - 1
@@ -49,6 +56,7 @@ def _choose_kernel(name):
     cdef const char *chosen = xor_mask_choose(NULL if wanted is None else <const char *>wanted)
     if chosen is NULL:
         raise ValueError(f"this processor has no masking kernel {name!r}")
+    utf8_use_vectors(chosen[:3] == b"avx")
     return (<bytes>chosen).decode()
 
 
@@ -804,7 +812,9 @@ cdef class FrameDecoder:
     cdef object _release_held(self, bint text):
         cdef bytearray held = self._held
         self._held = None
-        return held.decode() if text else bytes(held)
+        if text:  # each piece of it was checked
+            return _utf8_str(<const unsigned char *>PyByteArray_AS_STRING(held), <size_t>PyByteArray_GET_SIZE(held))
+        return bytes(held)
 
     cdef object _decode(self, const unsigned char *start, size_t size, bint final):
         """Decodes UTF-8 that may begin and end inside a character."""
@@ -816,12 +826,18 @@ cdef class FrameDecoder:
                       + PyBytes_FromStringAndSize(<const char *>start, <Py_ssize_t>size))
             start = <const unsigned char *>PyBytes_AS_STRING(joined)
             size = <size_t>PyBytes_GET_SIZE(joined)
+        if final:
+            text = _utf8_str(start, size)
+            if text is None:
+                raise ParseFailed("text that is not UTF-8", CloseReason.INVALID_FRAME_PAYLOAD_DATA)
+            self._utf8_size = 0
+            return text
         try:
-            text = PyUnicode_DecodeUTF8Stateful(<const char *>start, <Py_ssize_t>size, NULL, NULL if final else &consumed)
+            text = PyUnicode_DecodeUTF8Stateful(<const char *>start, <Py_ssize_t>size, NULL, &consumed)
         except UnicodeDecodeError:
             raise ParseFailed("text that is not UTF-8", CloseReason.INVALID_FRAME_PAYLOAD_DATA) from None
         self._utf8_size = 0
-        if not final and <size_t>consumed < size:
+        if <size_t>consumed < size:
             self._utf8_size = size - <size_t>consumed
             if self._utf8_size > 3:
                 raise SystemError("the UTF-8 decoder left more than one character")
@@ -830,6 +846,24 @@ cdef class FrameDecoder:
             if self._utf8_size == 2 and self._utf8[0] == 0xED and self._utf8[1] >= 0xA0:
                 raise ParseFailed("text that is not UTF-8", CloseReason.INVALID_FRAME_PAYLOAD_DATA)
         return text
+
+
+cdef str _utf8_str(const unsigned char *start, size_t size):
+    """The text of whole UTF-8, or None where it is not valid."""
+    cdef unsigned char largest
+    cdef int failed
+    cdef size_t count = utf8_measure(start, size, &largest)
+    cdef Py_UCS4 widest = 0x7F if largest < 0x80 else 0xFF if largest < 0xC4 else 0xFFFF if largest < 0xF0 else 0x10FFFF
+    cdef str text = PyUnicode_New(<Py_ssize_t>count, widest)
+    if count == 0:
+        return text if size == 0 else None
+    if widest <= 0xFF:
+        failed = utf8_to_ucs1(start, size, <uint8_t *>PyUnicode_DATA(text))
+    elif widest == 0xFFFF:
+        failed = utf8_to_ucs2(start, size, <uint16_t *>PyUnicode_DATA(text))
+    else:
+        failed = utf8_to_ucs4(start, size, <uint32_t *>PyUnicode_DATA(text))
+    return None if failed else text
 
 
 # The connection

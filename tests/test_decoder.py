@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vectors import (
     BAD_CLOSE_CODES,
@@ -275,6 +276,72 @@ class TestUTF8:
         for pieces in ([frame], bytes_of(frame)):
             events = take(framing.FrameDecoder(True, whole_messages=whole), pieces)
             assert events[-1].code == 1007
+
+
+@pytest.fixture(params=["best", "word"])
+def kernel(request: pytest.FixtureRequest, framing: ModuleType) -> Iterator[ModuleType]:
+    """Each twin; the compiled one with vector loops and without."""
+    choose = getattr(framing, "_choose_kernel", None)
+    if choose is not None:
+        choose(None if request.param == "best" else request.param)
+    yield framing
+    if choose is not None:
+        choose(None)
+
+
+#: Characters of one to four bytes, at the borders of each length, and long runs of three bytes.
+TEXTS = st.lists(
+    st.one_of(
+        st.text(max_size=12),
+        st.text(
+            st.sampled_from("aé\x7f\x80\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff"),
+            max_size=12,
+        ),
+        st.text(st.characters(min_codepoint=0x4E00, max_codepoint=0x9FFF), max_size=40),
+    ),
+    max_size=5,
+).map("".join)
+
+
+@pytest.mark.usefixtures("kernel")
+class TestAgainstPython:
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(TEXTS, st.booleans(), st.data())
+    def test_valid(self, kernel: ModuleType, text: str, whole: bool, draw: st.DataObject) -> None:
+        frame = kernel.encode_frame(0x81, text, KEY)
+        cut = draw.draw(st.integers(0, len(frame)))
+        for pieces in ([frame], [frame[:cut], frame[cut:]]):
+            events = take(kernel.FrameDecoder(False, whole_messages=whole), pieces)
+            assert joined(events) == [("TextMessage", text)]
+            assert hash("".join(event.data for event in events)) == hash(text)
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(TEXTS, st.data())
+    def test_damaged(self, kernel: ModuleType, text: str, draw: st.DataObject) -> None:
+        data = bytearray(text.encode() or b"x")
+        for _ in range(draw.draw(st.integers(1, 3))):
+            at = draw.draw(st.integers(0, len(data) - 1))
+            data[at] = draw.draw(st.integers(0, 255))
+        expected: str | None = None
+        with suppress(UnicodeDecodeError):
+            expected = data.decode()
+        [event] = take(kernel.FrameDecoder(True), [kernel.encode_frame(0x81, data)])
+        if expected is None:
+            assert event.code == 1007
+        else:
+            assert event == kernel.TextMessage(expected)
+
+    def test_a_run_of_every_length_with_every_damage(self, kernel: ModuleType) -> None:
+        for length in range(1, 40):
+            data = ("世" * length + "é").encode()
+            for at in range(len(data)):
+                for wrong in (0x00, 0x80, 0xBF, 0xC3, 0xE0, 0xED, 0xF0, 0xFF):
+                    damaged = data[:at] + bytes((wrong,)) + data[at + 1 :]
+                    [event] = take(kernel.FrameDecoder(True), [kernel.encode_frame(0x81, damaged)])
+                    try:
+                        assert event == kernel.TextMessage(damaged.decode())
+                    except UnicodeDecodeError:
+                        assert event.code == 1007
 
 
 class TestClose:

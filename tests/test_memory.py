@@ -45,6 +45,13 @@ for name in ("word", "sse2", "neon", "avx2", "avx512"):
         middle[page - len(frame):] = frame
         decoder.receive_data(middle[page - len(frame):])
         assert [event.data for event in decoder] == ["x" * length]
+    for text in ("世" * 40, "é" * 40, "😀" * 30, "世a" * 30):
+        for size in range(len(text)):
+            data = text[:size].encode()
+            frame = framing.encode_frame(0x81, data)
+            middle[page - len(frame):] = frame
+            decoder.receive_data(middle[page - len(frame):])
+            assert [event.data for event in decoder] == [text[:size]]
 assert "word" in kernels
 print("ok", *kernels)
 """
