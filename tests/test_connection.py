@@ -20,6 +20,7 @@ from wscore.events import (
     Request,
     TextMessage,
 )
+from wscore.extensions import PerMessageDeflate
 from wscore.frame_protocol import CloseReason
 
 ENDS = [(CLIENT, SERVER), (SERVER, CLIENT)]
@@ -101,6 +102,52 @@ class TestMessages:
         [event] = deliver(here.send(TextMessage("abcde")), there)
         assert isinstance(event, CloseConnection)
         assert event.code is CloseReason.MESSAGE_TOO_BIG
+
+
+class TestSendingInParts:
+    @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
+    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+    def test_a_binary_message_is_not_copied(self, size: int, kind: Any) -> None:
+        server = Connection(SERVER)
+        data = kind(bytes(size))
+        header, payload = server.send_parts(BytesMessage(data))
+        assert payload is data
+        assert header + bytes(payload) == server.send(BytesMessage(bytes(size)))
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            TextMessage("é"),
+            BytesMessage(b"x", message_finished=False),
+            Ping(b"x"),
+            CloseConnection(1000),
+        ],
+        ids=lambda event: type(event).__name__,
+    )
+    def test_all_else_is_one_part(self, event: Event) -> None:
+        assert Connection(SERVER).send_parts(event) == (Connection(SERVER).send(event), b"")
+
+    def test_where_bytes_change(self, pair: tuple[Connection, Connection]) -> None:
+        here, there = pair
+        for event in (
+            BytesMessage(b"a", message_finished=False),
+            BytesMessage(memoryview(b"bc")),
+            BytesMessage(b"d"),
+        ):
+            first, second = here.send_parts(event)
+            there.receive_data(first + bytes(second))
+        data = [event.data for event in there.events() if isinstance(event, BytesMessage)]
+        assert data == [b"a", b"bc", b"d"]
+        extension = PerMessageDeflate()
+        extension.finalize("permessage-deflate")
+        compressed, empty = Connection(SERVER, [extension]).send_parts(BytesMessage(b"x"))
+        assert (compressed[0], empty) == (0xC2, b"")
+
+    def test_not_when_closing(self) -> None:
+        server = Connection(SERVER)
+        server.send(CloseConnection(1000))
+        with pytest.raises(LocalProtocolError):
+            server.send_parts(BytesMessage(b"x"))
 
 
 class TestControl:

@@ -82,6 +82,16 @@ class WSConnection:
         self.connection = self.handshake.connection
         return data
 
+    def send_parts(self, event: Event) -> tuple[bytes, bytes | bytearray | memoryview]:
+        """Like :meth:`send`, but a server's whole binary message is not copied: header, payload.
+
+        Raises:
+            LocalProtocolError: the event is not allowed in this state.
+        """
+        if self.connection is not None:
+            return self.connection.send_parts(event)
+        return self.send(event), b""
+
     def receive_data(self, data: bytes | None) -> None:
         """Takes bytes that the peer sent, or None when the transport has ended; then take
         :meth:`events`.

@@ -7,7 +7,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from ._framing import FrameDecoder, OpenConnection
+from ._framing import FrameDecoder, OpenConnection, encode_frame_header
 from .errors import LocalProtocolError
 from .events import CloseConnection, Event, Message, Ping, Pong
 from .frame_protocol import CloseReason, FrameProtocol
@@ -118,6 +118,24 @@ class Connection(OpenConnection):
     def _state(self, state: ConnectionState) -> None:
         self._last_state = state
         self._open = state is _OPEN
+
+    def send_parts(self, event: Event) -> tuple[bytes, bytes | bytearray | memoryview]:
+        """Returns the bytes that tell the peer in two parts, to be sent one behind the other.
+
+        Where no byte has to change, in whole binary messages of a server without extensions, the
+        second part is the message's own ``data``: a large one is not copied. Otherwise the first
+        part is what :meth:`send` returns, and the second is empty. Raises as :meth:`send`.
+        """
+        if (
+            isinstance(event, Message)
+            and isinstance(event.data, (bytes, bytearray, memoryview))
+            and event.message_finished
+            and self._plain
+            and not self.client
+            and self.state is _OPEN
+        ):
+            return encode_frame_header(0x82, memoryview(event.data).nbytes), event.data
+        return self.send(event), b""
 
     def _send_other(self, event: Event) -> bytes:
         state = self.state
