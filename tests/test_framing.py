@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
@@ -140,6 +142,23 @@ class TestKernels:
             framing_c._choose_kernel(None)
         assert framing_c.KERNEL in ran
         assert "word" in ran
+
+    @pytest.mark.parametrize(("name", "shown"), [("word", "word"), ("", None), ("abacus", None)])
+    def test_the_environment_chooses(
+        self, framing_c: ModuleType, name: str, shown: str | None
+    ) -> None:
+        ran = subprocess.run(
+            [sys.executable, "-c", "from wscore._framing_c import KERNEL; print(KERNEL)"],
+            env=os.environ | {"WSCORE_MASK_KERNEL": name},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if name == "abacus":
+            assert "no masking kernel 'abacus'" in ran.stderr
+            assert ran.returncode != 0
+        else:
+            assert ran.stdout.strip() == (shown or framing_c.KERNEL)
 
     def test_an_unknown_kernel(self, framing_c: ModuleType) -> None:
         with pytest.raises(ValueError, match="no masking kernel"):
