@@ -27,13 +27,22 @@ PACKAGE = Path(wscore.__file__).parent
 
 # Lowest first. A module imports from its own row and the rows above it here, in no circle.
 LAYERS: list[set[str]] = [
-    {"_version", "_codes", "_close_payload", "_mask_keys", "errors", "typing", "utilities"},
+    {
+        "_version",
+        "_codes",
+        "_close_payload",
+        "_http_head",
+        "_mask_keys",
+        "errors",
+        "typing",
+        "utilities",
+    },
     {"_framing_c", "_framing_py", "_primitives_py", "_events_py"},
     {"_framing", "_frame_parts"},
     {"frame_protocol"},
     {"events", "extensions"},
     {"connection"},
-    {"handshake"},
+    {"_upgrade", "handshake"},
     {"__init__", "__main__"},
     {"trio"},
     {"chat"},

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: What a sender cuts off a compressed message and a receiver puts back (RFC 7692, section 7.2).
 _TAIL: Final = b"\x00\x00\xff\xff"
+#: Bytes given to zlib at once after a final block; its end may lie in any of them.
+_RESTART_STEP: Final = 256
 _DATA_OPCODES: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION)
 
 
@@ -252,8 +254,12 @@ class PerMessageDeflate(Extension):
             server_bits = answer.get("server_max_window_bits") or 15
             if client_bits < 9:
                 raise _BadParameter("client_max_window_bits=8 is more than zlib can do")
-            if "server_max_window_bits" in answer and server_bits > self._server_max_window_bits:
+            # A server accepts what asks something of itself by repeating it (RFC 7692, section
+            # 7.1); a missing server_max_window_bits stands for 15.
+            if server_bits > self._server_max_window_bits:
                 raise _BadParameter("server_max_window_bits is larger than offered")
+            if self.server_no_context_takeover and "server_no_context_takeover" not in answer:
+                raise _BadParameter("server_no_context_takeover is missing")
         except _BadParameter as exc:
             raise RemoteProtocolError(
                 f"bad answer to the permessage-deflate offer: {exc}"
@@ -311,20 +317,25 @@ class PerMessageDeflate(Extension):
         # has ``client``.
         room = min(getattr(proto, "message_room", sys.maxsize), sys.maxsize - 1)
         pieces = []
+        at, step = 0, len(data)
         try:
             while True:
                 assert self._decompressor is not None
-                piece = self._decompressor.decompress(data, room + 1)
+                given = data[at : at + step]
+                piece = self._decompressor.decompress(given, room + 1)
                 if len(piece) > room:
                     return CloseReason.MESSAGE_TOO_BIG
                 pieces.append(piece)
                 room -= len(piece)
-                # A final block may be followed by another stream in the same message (RFC 7692,
-                # section 7.2.3.4).
-                data = self._decompressor.unused_data
-                if not data:
+                at += len(given) - len(self._decompressor.unused_data)
+                if at == len(data):
                     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-                self._decompressor = self._new_decompressor(proto.client)
+                if self._decompressor.eof:
+                    # A final block may be followed by another stream in the same message (RFC 7692,
+                    # section 7.2.3.4). zlib copies what it is given behind the end, so from here on
+                    # it is given little at once.
+                    self._decompressor = self._new_decompressor(proto.client)
+                    step = _RESTART_STEP
         except zlib.error:
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
 

@@ -8,34 +8,37 @@ it, and h11.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
 import h11
 
+from ._http_head import BadHead, HeadReader
+from ._upgrade import (
+    WEBSOCKET_UPGRADE,
+    WEBSOCKET_VERSION,
+    client_extensions_handshake,
+    offers,
+    read_acceptance,
+    read_request,
+    refusal,
+    server_extensions_handshake,
+)
 from .connection import Connection, ConnectionState, ConnectionType
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import AcceptConnection, Event, RejectConnection, RejectData, Request
 from .extensions import Extension
 from .typing import Headers
-from .utilities import generate_accept_token, generate_nonce, split_comma_header
+from .utilities import generate_accept_token, generate_nonce
 
-#: The one version of the protocol (RFC 6455, section 4.1).
-WEBSOCKET_VERSION: Final = b"13"
-WEBSOCKET_UPGRADE: Final = b"websocket"
+#: Bytes that a server keeps of a client that talks before its request is answered, which RFC 6455,
+#: section 4.1, forbids it.
+_MAX_EARLY_DATA: Final = 2**20
 
-#: Header fields of a request that are reported as fields of the event, not among its
-#: ``extra_headers``.
-_OWN_FIELDS: Final = (b"host", b"sec-websocket-extensions", b"sec-websocket-protocol")
-_RESPONSE_FIELDS: Final = (
-    b"connection",
-    b"upgrade",
-    b"sec-websocket-accept",
-    b"sec-websocket-extensions",
-    b"sec-websocket-protocol",
+#: All that h11 has to know about an upgrade request that something else has read: what it may send.
+_SEEN_REQUEST: Final = (
+    b"GET / HTTP/1.1\r\nHost: \r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 )
 
 
@@ -57,9 +60,11 @@ class H11Handshake:
         self._events: deque[Event] = deque()
         self._initiating_request: Request | None = None
         self._nonce: bytes | None = None
-        # What came behind an upgrade request that was given in parts; h11 keeps it for one that it
-        # read itself.
+        # The peer's head while it is expected; h11 is given whole heads.
+        self._head: HeadReader | None = HeadReader()
+        # What came behind an upgrade request before its answer, and whether that was the end.
         self._early_data = bytearray()
+        self._ended = False
 
     @property
     def state(self) -> ConnectionState:
@@ -79,16 +84,22 @@ class H11Handshake:
             path: its target: path and query string.
 
         Raises:
-            LocalProtocolError: this end is the client.
+            LocalProtocolError: this end is the client, or has a request already.
             RemoteProtocolError: the request is no acceptable handshake; ``event_hint`` is the
                 answer.
         """
         if self.client:
             raise LocalProtocolError("a client cannot be given an upgrade request")
-        target = path if isinstance(path, str) else path.decode("latin-1")
-        self._events.append(
-            self._read_request([(name.lower(), value) for name, value in headers], target)
-        )
+        if self._head is None or self._head.begun:
+            raise LocalProtocolError("there is an upgrade request already")
+        self._head = None
+        self._h11_connection.receive_data(_SEEN_REQUEST)
+        self._h11_connection.next_event()
+        try:
+            request = h11.Request(method=b"GET", target=path, headers=headers)
+        except (h11.LocalProtocolError, UnicodeError) as exc:
+            raise refusal("Bad HTTP message") from exc
+        self._take_request(request)
 
     def send(self, event: Event) -> bytes:
         """Returns the bytes that tell the peer.
@@ -98,112 +109,110 @@ class H11Handshake:
                 :class:`RejectConnection` and, where that has a body, :class:`RejectData`.
 
         Raises:
-            LocalProtocolError: the event is not allowed here.
+            LocalProtocolError: the event is not allowed here, or cannot be written as HTTP.
+            TypeError: a part of it has the wrong type.
         """
-        if isinstance(event, Request) and self.client:
-            return self._send_request(event)
-        if isinstance(event, AcceptConnection) and not self.client:
-            return self._accept(event)
-        if isinstance(event, RejectConnection) and not self.client:
-            return self._reject(event)
-        if isinstance(event, RejectData) and not self.client:
-            return self._send_reject_data(event)
+        try:
+            if isinstance(event, Request) and self.client:
+                return self._send_request(event)
+            if isinstance(event, AcceptConnection) and not self.client:
+                return self._accept(event)
+            if isinstance(event, RejectConnection) and not self.client:
+                return self._reject(event)
+            if isinstance(event, RejectData) and not self.client:
+                return self._send_reject_data(event)
+        except (h11.LocalProtocolError, UnicodeError) as exc:
+            raise LocalProtocolError(f"{type(event).__name__} cannot be sent: {exc}") from exc
         raise LocalProtocolError(f"{type(event).__name__} cannot be sent during the handshake")
 
     def receive_data(self, data: bytes | None) -> None:
         """Takes bytes that the peer sent, or None when the transport has ended.
 
+        Bytes behind a malformed head, or behind a handshake that was refused, are dropped.
+
         Raises:
             RemoteProtocolError: they are no HTTP, or no acceptable handshake; ``event_hint`` is the
                 answer, if one is due.
         """
-        if self._initiating_request is not None and not self.client:
-            self._early_data += data or b""
-            return
         try:
-            self._h11_connection.receive_data(data or b"")
-            while True:
-                event = self._h11_connection.next_event()
-                if (
-                    event is h11.NEED_DATA
-                    or event is h11.PAUSED
-                    or isinstance(event, h11.ConnectionClosed)
-                ):
-                    break
-                self._client_event(event) if self.client else self._server_event(event)
+            if self._head is not None:
+                self._read_head(self._head, data)
+            elif not self.client:
+                self._keep_early(data)
+            elif self._state is not ConnectionState.CLOSED:
+                self._read_response(data)
+        except BadHead as exc:
+            self._fail()
+            raise refusal(f"Bad HTTP message: {exc}", exc.status) from exc
         except h11.RemoteProtocolError as exc:
-            raise RemoteProtocolError(
-                "Bad HTTP message", event_hint=_refusal(exc.error_status_hint)
-            ) from exc
-        if data is None and self._state in (ConnectionState.CONNECTING, ConnectionState.REJECTING):
-            self._state = ConnectionState.CLOSED
+            self._fail()
+            # h11's hint is 501 for a transfer coding that it does not know.
+            raise refusal("Bad HTTP message", exc.error_status_hint) from exc
+        except RemoteProtocolError:
+            self._fail()
+            raise
 
     def events(self) -> Iterator[Event]:
         """Yields the events that are due."""
         while self._events:
             yield self._events.popleft()
 
+    def _fail(self) -> None:
+        """Takes no more of the peer; a server still has to answer it."""
+        self._head = self._initiating_request = None
+        if self.client:
+            self._state = ConnectionState.CLOSED
+
+    def _read_head(self, reader: HeadReader, data: bytes | None) -> None:
+        if not data:
+            if self.client or reader.begun:
+                raise BadHead("the transport has ended")
+            self._head = None
+            self._state = ConnectionState.CLOSED
+            return
+        parts = reader.receive(data)
+        if parts is None:
+            return
+        self._head = None
+        head, rest = parts
+        self._h11_connection.receive_data(head)
+        if self.client:
+            if rest:
+                self._h11_connection.receive_data(rest)
+            self._read_events()
+        else:
+            request = self._h11_connection.next_event()
+            assert isinstance(request, h11.Request)  # of a whole head, h11 makes one or raises
+            self._take_request(request)
+            self._keep_early(rest)
+
     # Server
 
-    def _server_event(self, event: h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]) -> None:
-        if isinstance(event, h11.Request):
-            if event.method != b"GET":
-                raise RemoteProtocolError(
-                    "Request method must be GET", event_hint=RejectConnection()
-                )
-            if event.http_version != b"1.1":
-                raise RemoteProtocolError("Request must be HTTP/1.1", event_hint=RejectConnection())
-            self._events.append(
-                self._read_request(list(event.headers), event.target.decode("ascii"))
-            )
-        elif isinstance(event, h11.Data):
-            raise RemoteProtocolError("Upgrade request with a body", event_hint=RejectConnection())
+    def _take_request(self, request: h11.Request) -> None:
+        if request.method != b"GET":
+            raise refusal("Request method must be GET")
+        if not b"1.1" <= request.http_version < b"2.0":
+            raise refusal("Request must be HTTP/1.1")
+        event, self._nonce = read_request(list(request.headers), request.target.decode("ascii"))
+        self._initiating_request = event
+        self._events.append(event)
 
-    def _read_request(self, headers: Headers, target: str) -> Request:
-        """Checks the fields of RFC 6455, section 4.2.1, and makes the event of them."""
-        tokens = [token.lower() for token in _members(headers, b"connection")]
-        if "upgrade" not in tokens:
-            raise _missing("Connection: Upgrade")
-        version = _single(headers, b"sec-websocket-version")
-        if version != WEBSOCKET_VERSION:
-            raise RemoteProtocolError(
-                "Missing header, 'Sec-WebSocket-Version'",
-                event_hint=RejectConnection(
-                    headers=[(b"Sec-WebSocket-Version", WEBSOCKET_VERSION)],
-                    status_code=426 if version else 400,
-                ),
-            )
-        key = _single(headers, b"sec-websocket-key")
-        if key is None:
-            raise _missing("Sec-WebSocket-Key")
-        if not _is_nonce(key):
-            raise RemoteProtocolError(
-                "Sec-WebSocket-Key is not 16 bytes in base64", event_hint=RejectConnection()
-            )
-        if "websocket" not in [token.lower() for token in _members(headers, b"upgrade")]:
-            raise _missing("Upgrade: websocket")
-        host = _single(headers, b"host")
-        if host is None:
-            raise _missing("Host")
-        _single(headers, b"origin")
-        self._nonce = key
-        self._initiating_request = Request(
-            host=_host_text(host),
-            target=target,
-            extensions=_members(headers, b"sec-websocket-extensions"),
-            extra_headers=[(name, value) for name, value in headers if name not in _OWN_FIELDS],
-            subprotocols=_members(headers, b"sec-websocket-protocol"),
-        )
-        return self._initiating_request
+    def _keep_early(self, data: bytes | None) -> None:
+        if self._initiating_request is None or self._state is not ConnectionState.CONNECTING:
+            return
+        self._ended = self._ended or data is None
+        self._early_data += data or b""
+        if len(self._early_data) > _MAX_EARLY_DATA:
+            raise refusal("The client sends without waiting for the answer to its request")
 
     def _accept(self, event: AcceptConnection) -> bytes:
-        request = self._initiating_request
-        if request is None or self._nonce is None or self._state is not ConnectionState.CONNECTING:
+        request, nonce = self._initiating_request, self._nonce
+        if request is None or nonce is None or self._state is not ConnectionState.CONNECTING:
             raise LocalProtocolError(f"there is no request to accept in state {self._state.name}")
         headers: Headers = [
             (b"Upgrade", WEBSOCKET_UPGRADE),
             (b"Connection", b"Upgrade"),
-            (b"Sec-WebSocket-Accept", generate_accept_token(self._nonce)),
+            (b"Sec-WebSocket-Accept", generate_accept_token(nonce)),
         ]
         if event.subprotocol is not None:
             if event.subprotocol not in request.subprotocols:
@@ -215,9 +224,17 @@ class H11Handshake:
             )
             if accepted:
                 headers.append((b"Sec-WebSocket-Extensions", accepted))
-        head = _head(b"HTTP/1.1 101 Switching Protocols", headers + event.extra_headers)
-        early = self._h11_connection.trailing_data[0] + bytes(self._early_data)
+        response = h11.InformationalResponse(
+            status_code=101,
+            headers=headers + list(event.extra_headers),
+            reason=b"Switching Protocols",
+        )
+        head = self._h11_connection.send(response)
+        early = bytes(self._early_data)
         self._connection = Connection(self._type, event.extensions, early, **self._limits)
+        if self._ended:
+            self._connection.receive_data(None)
+        self._early_data.clear()
         self._state = ConnectionState.OPEN
         return head
 
@@ -228,237 +245,102 @@ class H11Handshake:
         if not event.has_body:
             headers.append((b"content-length", b"0"))
         response = h11.Response(status_code=event.status_code, headers=headers)
-        data = self._h11_connection.send(response) or b""
+        data = self._h11_connection.send(response)
+        self._fail()
+        self._early_data.clear()
         self._state = ConnectionState.REJECTING
         return data if event.has_body else data + self._end_rejection()
 
     def _send_reject_data(self, event: RejectData) -> bytes:
         if self._state is not ConnectionState.REJECTING:
             raise LocalProtocolError(f"Cannot send rejection data in state {self._state}")
-        data = self._h11_connection.send(h11.Data(data=event.data)) or b""
+        data = self._h11_connection.send(h11.Data(data=event.data))
         return data + self._end_rejection() if event.body_finished else data
 
     def _end_rejection(self) -> bytes:
+        end = self._h11_connection.send(h11.EndOfMessage())
         self._state = ConnectionState.CLOSED
-        return self._h11_connection.send(h11.EndOfMessage()) or b""
+        return end
 
     # Client
 
     def _send_request(self, request: Request) -> bytes:
-        self._initiating_request = request
-        self._nonce = generate_nonce()
+        if self._initiating_request is not None or self._state is not ConnectionState.CONNECTING:
+            raise LocalProtocolError("there was a request already")
+        nonce = generate_nonce()
+        host = request.host
         headers: Headers = [
-            (
-                b"Host",
-                request.host.encode("ascii")
-                if request.host.isascii()
-                else request.host.encode("idna"),
-            ),
+            (b"Host", host.encode("ascii") if host.isascii() else host.encode("idna")),
             (b"Upgrade", WEBSOCKET_UPGRADE),
             (b"Connection", b"Upgrade"),
-            (b"Sec-WebSocket-Key", self._nonce),
+            (b"Sec-WebSocket-Key", nonce),
             (b"Sec-WebSocket-Version", WEBSOCKET_VERSION),
         ]
         if request.subprotocols:
-            headers.append(
-                (b"Sec-WebSocket-Protocol", ", ".join(request.subprotocols).encode("ascii"))
-            )
-        offers = _offers(cast("Sequence[Extension]", request.extensions))
-        if offers:
-            headers.append((b"Sec-WebSocket-Extensions", offers))
+            subprotocols = ", ".join(request.subprotocols).encode("ascii")
+            headers.append((b"Sec-WebSocket-Protocol", subprotocols))
+        offered = offers(cast("Sequence[Extension]", request.extensions))
+        if offered:
+            headers.append((b"Sec-WebSocket-Extensions", offered))
         upgrade = h11.Request(
-            method=b"GET",
-            target=request.target.encode("ascii"),
-            headers=headers + request.extra_headers,
+            method=b"GET", target=request.target, headers=headers + list(request.extra_headers)
         )
-        return self._h11_connection.send(upgrade) or b""
+        data = self._h11_connection.send(upgrade)
+        self._initiating_request, self._nonce = request, nonce
+        return data
+
+    def _read_response(self, data: bytes | None) -> None:
+        """Takes the body of a refusal."""
+        self._h11_connection.receive_data(data or b"")
+        self._read_events()
+        if not data:
+            self._state = ConnectionState.CLOSED
+
+    def _read_events(self) -> None:
+        while self._state is not ConnectionState.CLOSED:
+            event = self._h11_connection.next_event()
+            if event is h11.NEED_DATA or event is h11.PAUSED:
+                return
+            self._client_event(event)
 
     def _client_event(self, event: h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]) -> None:
         if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
             self._events.append(self._establish(event))
-        elif isinstance(event, h11.InformationalResponse):
+        elif isinstance(event, (h11.InformationalResponse, h11.Response)):
+            final = isinstance(event, h11.Response)
+            self._state = ConnectionState.REJECTING if final else ConnectionState.CLOSED
             self._events.append(
                 RejectConnection(
-                    headers=list(event.headers), status_code=event.status_code, has_body=False
-                )
-            )
-            self._state = ConnectionState.CLOSED
-        elif isinstance(event, h11.Response):
-            self._state = ConnectionState.REJECTING
-            self._events.append(
-                RejectConnection(
-                    headers=list(event.headers), status_code=event.status_code, has_body=True
+                    headers=list(event.headers), status_code=event.status_code, has_body=final
                 )
             )
         elif isinstance(event, h11.Data):
             self._events.append(RejectData(data=bytes(event.data), body_finished=False))
-        elif isinstance(event, h11.EndOfMessage):
+        else:
+            assert isinstance(event, h11.EndOfMessage)
             self._events.append(RejectData(data=b"", body_finished=True))
             self._state = ConnectionState.CLOSED
 
     def _establish(self, response: h11.InformationalResponse) -> AcceptConnection:
-        """Checks the server's acceptance (RFC 6455, section 4.1) and makes the connection."""
+        """Checks the server's acceptance and makes the connection."""
         request, nonce = self._initiating_request, self._nonce
-        # h11 reports no response before a request was sent.
+        # h11 takes a 101 for an error before a request was sent.
         assert request is not None
         assert nonce is not None
-        headers = list(response.headers)
-        if "upgrade" not in [token.lower() for token in _members(headers, b"connection")]:
-            raise _missing("Connection: Upgrade")
-        if [token.lower() for token in _members(headers, b"upgrade")] != ["websocket"]:
-            raise _missing("Upgrade: websocket")
-        if _single(headers, b"sec-websocket-accept") != generate_accept_token(nonce):
-            raise RemoteProtocolError("Bad accept token", event_hint=RejectConnection())
-        chosen = _single(headers, b"sec-websocket-protocol")
-        subprotocol = None if chosen is None else chosen.decode("latin-1")
-        if subprotocol is not None and subprotocol not in request.subprotocols:
-            raise RemoteProtocolError(
-                f"unrecognized subprotocol {subprotocol}", event_hint=RejectConnection()
-            )
-        extensions = client_extensions_handshake(
-            _members(headers, b"sec-websocket-extensions"),
-            cast("Sequence[Extension]", request.extensions),
-        )
-        self._connection = Connection(
-            self._type, extensions, self._h11_connection.trailing_data[0], **self._limits
-        )
+        event = read_acceptance(list(response.headers), request, nonce)
+        rest = self._h11_connection.trailing_data[0]
+        self._connection = Connection(self._type, event.extensions, rest, **self._limits)
         self._state = ConnectionState.OPEN
-        return AcceptConnection(
-            subprotocol=subprotocol,
-            extensions=extensions,
-            extra_headers=[
-                (name, value) for name, value in headers if name not in _RESPONSE_FIELDS
-            ],
-        )
+        return event
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(client={self.client}, state={self.state})"
 
 
-def _missing(header: str) -> RemoteProtocolError:
-    return RemoteProtocolError(f"Missing header, '{header}'", event_hint=RejectConnection())
-
-
-def _refusal(status_hint: int) -> RejectConnection:
-    return RejectConnection(status_code=status_hint if 400 <= status_hint < 600 else 400)
-
-
-def _members(headers: Headers, name: bytes) -> list[str]:
-    """The members of a list-valued field, whether in one header line or in several."""
-    return [
-        member for field, value in headers if field == name for member in split_comma_header(value)
-    ]
-
-
-def _single(headers: Headers, name: bytes) -> bytes | None:
-    """The value of a field that may be there once only."""
-    values = [value for field, value in headers if field == name]
-    if len(values) > 1:
-        raise RemoteProtocolError(
-            f"Repeated header, '{name.decode('latin-1')}'", event_hint=RejectConnection()
-        )
-    return values[0] if values else None
-
-
-def _is_nonce(key: bytes) -> bool:
-    try:
-        return len(base64.b64decode(key, validate=True)) == 16
-    except binascii.Error:
-        return False
-
-
-def _host_text(host: bytes) -> str:
-    """The host as people write it; bytes that are no IDNA name stay as they are."""
-    try:
-        return host.decode("idna")
-    except UnicodeError:
-        return host.decode("latin-1")
-
-
-def _head(start: bytes, headers: Headers) -> bytes:
-    """Serialises a response head that h11 would only send in answer to a request that it read
-    itself.
-
-    Raises:
-        LocalProtocolError: a name or value that could not be read back.
-    """
-    lines = [start]
-    for name, value in headers:
-        if (
-            any(byte in b"\r\n\0" for byte in value)
-            or not name
-            or any(byte <= 32 or byte in b":\x7f" for byte in name)
-        ):
-            raise LocalProtocolError(f"illegal header field {name!r}")
-        lines.append(name + b": " + value)
-    return b"\r\n".join(lines) + b"\r\n\r\n"
-
-
-def _offers(extensions: Sequence[Extension]) -> bytes:
-    """The value of ``Sec-WebSocket-Extensions`` that offers these."""
-    offers: dict[str, bool | str] = {extension.name: extension.offer() for extension in extensions}
-    return b", ".join(
-        _with_parameters(name, offer) for name, offer in offers.items() if offer is not False
-    )
-
-
-def _with_parameters(name: str, parameters: bool | str) -> bytes:
-    if isinstance(parameters, bool) or not parameters:
-        return name.encode("ascii")
-    return f"{name}; {parameters}".encode("ascii")
-
-
-def server_extensions_handshake(
-    requested: Iterable[str], supported: list[Extension]
-) -> bytes | None:
-    """Chooses extensions for a server; each supported one takes the first offer that it can (RFC
-    7692, section 5.1).
-
-    Args:
-        requested: the client's offers, as :attr:`~wscore.events.Request.extensions` has them.
-        supported: the extensions of this connection; those that accept an offer become enabled.
-
-    Returns:
-        The value of the response's ``Sec-WebSocket-Extensions``, or None where nothing was agreed
-        on.
-    """
-    accepted: dict[str, bool | str] = {}
-    for offer in requested:
-        name = offer.split(";", 1)[0].strip()
-        for extension in supported:
-            if extension.name == name and name not in accepted:
-                answer = extension.accept(offer)
-                if answer is not None and answer is not False:
-                    accepted[name] = answer
-    if not accepted:
-        return None
-    return b", ".join(_with_parameters(name, answer) for name, answer in accepted.items())
-
-
-def client_extensions_handshake(
-    accepted: Iterable[str], supported: Sequence[Extension]
-) -> list[Extension]:
-    """Finalises the extensions that the server accepted.
-
-    Args:
-        accepted: the members of the response's ``Sec-WebSocket-Extensions``.
-        supported: those that the client offered.
-
-    Returns:
-        The agreed ones, in the server's order.
-
-    Raises:
-        RemoteProtocolError: the server accepted one that was not offered, or one twice, or with
-            parameters that cannot be.
-    """
-    agreed: list[Extension] = []
-    for answer in accepted:
-        name = answer.split(";", 1)[0].strip()
-        extension = next((known for known in supported if known.name == name), None)
-        if extension is None or extension in agreed:
-            raise RemoteProtocolError(
-                f"unrecognized extension {name}", event_hint=RejectConnection()
-            )
-        extension.finalize(answer)
-        agreed.append(extension)
-    return agreed
+__all__ = [
+    "WEBSOCKET_UPGRADE",
+    "WEBSOCKET_VERSION",
+    "H11Handshake",
+    "client_extensions_handshake",
+    "server_extensions_handshake",
+]

@@ -1,0 +1,760 @@
+"""What wsproto does wrong, or not at all: each test passes on wscore and must fail on wsproto.
+
+A test that runs on both without :func:`better` holds the ground that they share.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import struct
+import threading
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from packages import (
+    ACCEPT,
+    ANSWER,
+    DEFLATE,
+    FIELDS,
+    KEY,
+    WSCORE,
+    WSPROTO,
+    compressing,
+    fields,
+    frame,
+    http,
+    request,
+    unmasked,
+)
+from vectors import BAD_UTF8, VIOLATIONS, Violation
+
+MASK = b"\x01\x02\x03\x04"
+
+
+def better(why: str, fails_with: Any = AssertionError) -> Callable[[Any], Any]:
+    """Runs a test on both packages; on wsproto it has to fail, in the way that is said."""
+
+    def decorate(test: Any) -> Any:
+        @pytest.mark.parametrize("lib", [WSCORE, WSPROTO], ids=["wscore", "not wsproto"])
+        @functools.wraps(test)
+        def on_both(*args: Any, lib: Any, **others: Any) -> None:
+            if lib is WSCORE:
+                test(*args, lib=lib, **others)
+                return
+            try:
+                test(*args, lib=lib, **others)
+            except fails_with:
+                return
+            pytest.fail(f"wsproto passes, so this is no longer true of it: {why}")
+
+        return on_both
+
+    return decorate
+
+
+def deflated(data: bytes, *, final: bool = False) -> bytes:
+    """A message's compressed payload; with ``final``, its last block says that it is the last."""
+    compressor = zlib.compressobj(wbits=-15)
+    if final:
+        return compressor.compress(data) + compressor.flush(zlib.Z_FINISH)
+    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def take(connection: Any, *pieces: bytes) -> list[Any]:
+    """Feeds the pieces one by one and takes the events after each."""
+    events = []
+    for piece in pieces:
+        connection.receive_data(piece)
+        events += list(connection.events())
+    return events
+
+
+def receive(connection: Any, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        connection.receive_data(piece)
+
+
+def one_by_one(data: bytes) -> list[bytes]:
+    return [data[i : i + 1] for i in range(len(data))]
+
+
+def data_of(events: list[Any]) -> list[Any]:
+    """The messages of a stream of pieces."""
+    messages, pending = [], None
+    for event in events:
+        if type(event).__name__ in ("TextMessage", "BytesMessage"):
+            pending = event.data if pending is None else pending + event.data
+            if event.message_finished:
+                messages.append(pending)
+                pending = None
+    return messages
+
+
+def closes(events: list[Any]) -> list[int]:
+    return [event.code for event in events if type(event).__name__ == "CloseConnection"]
+
+
+def held(work: Callable[[], object]) -> tuple[object, int, int]:
+    """What the work returns, the bytes that this keeps, and the most that it took."""
+    tracemalloc.start()
+    try:
+        result = work()
+        now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return result, now, peak
+
+
+def is_seen_late(violation: Violation) -> bool:
+    """Whether wsproto waits for more than the byte that shows the violation."""
+    connection = WSPROTO.Connection(WSPROTO.SERVER if violation.from_client else WSPROTO.CLIENT)
+    return not closes(take(connection, violation.data[: violation.known_after]))
+
+
+class TestEarlyFrames:
+    """1. Frames that arrive together with the upgrade request are kept."""
+
+    @better("frames behind the request are lost when it is accepted")
+    def test_in_one_read(self, lib: Any) -> None:
+        server = lib.WSConnection(lib.SERVER)
+        server.receive_data(request() + frame(0x81, b"first", MASK) + frame(0x89, b"p", MASK)[:3])
+        assert [type(event).__name__ for event in server.events()] == ["Request"]
+        server.send(lib.AcceptConnection())
+        assert take(server, frame(0x89, b"p", MASK)[3:]) == [
+            lib.TextMessage("first"),
+            lib.Ping(b"p"),
+        ]
+
+    @better("frames behind the request are lost when it is accepted")
+    def test_before_the_answer(self, lib: Any) -> None:
+        server = lib.WSConnection(lib.SERVER)
+        server.receive_data(request())
+        server.receive_data(frame(0x81, b"first", MASK))
+        server.send(lib.AcceptConnection())
+        assert lib.TextMessage("first") in list(server.events())
+
+    @better("frames behind the request are lost when it is accepted")
+    def test_behind_a_request_that_was_parsed_elsewhere(self, lib: Any) -> None:
+        server = lib.WSConnection(lib.SERVER)
+        server.initiate_upgrade_connection(FIELDS, "/chat")
+        server.receive_data(frame(0x81, b"first", MASK))
+        server.send(lib.AcceptConnection())
+        assert lib.TextMessage("first") in list(server.events())
+
+
+class TestDeflate:
+    """2 and 3: what a compressed message may contain."""
+
+    @better("the rest of the message is taken for uncompressed")
+    @pytest.mark.parametrize("first", [0x89, 0x8A])
+    def test_a_control_frame_between_fragments(self, lib: Any, first: int) -> None:
+        client = compressing(lib, "CLIENT")
+        payload = deflated(b"hello hello hello")
+        stream = frame(0x42, payload[:4]) + frame(first, b"x") + frame(0x80, payload[4:])
+        assert data_of(take(client, stream)) == [b"hello hello hello"]
+
+    @better("everything behind the final block is dropped in silence")
+    def test_a_message_after_a_final_block(self, lib: Any) -> None:
+        client = compressing(lib, "CLIENT")
+        # RFC 7692, section 7.2.3.4: an octet of zeros makes room for the tail.
+        first = frame(0xC2, deflated(b"Hello", final=True) + b"\0")
+        assert data_of(take(client, first, frame(0xC2, deflated(b"World")))) == [b"Hello", b"World"]
+
+    @better("everything behind the final block is dropped in silence")
+    def test_more_of_the_message_behind_a_final_block(self, lib: Any) -> None:
+        client = compressing(lib, "CLIENT")
+        payload = deflated(b"one,", final=True) + deflated(b"two,", final=True) + deflated(b"three")
+        stream = frame(0xC2, payload)
+        assert data_of(take(client, stream)) == [b"one,two,three"]
+        assert data_of(take(client, *one_by_one(stream))) == [b"one,two,three"]
+
+    @better("everything behind the final block is dropped in silence")
+    def test_many_final_blocks_are_no_amplifier(
+        self, lib: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """zlib is given each byte a bounded number of times, however many streams end in it."""
+        client = compressing(lib, "CLIENT")
+        blocks = b"\x03\x00" * 30_000
+        given = 0
+        real = zlib.decompressobj
+
+        class Counting:
+            def __init__(self, wbits: int) -> None:
+                self.inner = real(wbits)
+
+            def decompress(self, data: bytes, *limit: int) -> bytes:
+                nonlocal given
+                given += len(data)
+                return self.inner.decompress(data, *limit)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.inner, name)
+
+        monkeypatch.setattr(zlib, "decompressobj", Counting)
+        assert data_of(take(client, frame(0xC2, blocks + deflated(b"x")))) == [b"x"]
+        assert given < 300 * len(blocks)
+
+
+class TestViolation:
+    """4. After a violation: one close, an answer that can be sent, then nothing."""
+
+    @better("the connection stays open")
+    @pytest.mark.parametrize("violation", VIOLATIONS, ids=lambda violation: violation.name)
+    def test_it_is_answered(self, lib: Any, violation: Violation) -> None:
+        connection = lib.Connection(lib.SERVER if violation.from_client else lib.CLIENT)
+        # wsproto needs the rest of the header before it looks at any of it.
+        *_, close = take(connection, violation.data + bytes(12))
+        assert type(close) is lib.CloseConnection
+        assert close.code == violation.code
+        assert connection.state is lib.ConnectionState.REMOTE_CLOSING
+        with pytest.raises(lib.LocalProtocolError):
+            connection.send(lib.TextMessage("late"))
+        [(header, payload)] = unmasked(connection.send(close.response()))
+        assert header[0] == 0x88
+        assert payload[:2] == violation.code.to_bytes(2, "big")
+        assert connection.state is lib.ConnectionState.CLOSED
+
+    @better("what comes afterwards is kept for ever")
+    def test_nothing_is_kept(self, lib: Any) -> None:
+        connection = lib.Connection(lib.CLIENT)
+        assert closes(take(connection, b"\x83\x00")) == [1002]
+
+        def flood() -> list[Any]:
+            return [event for _ in range(100) for event in take(connection, bytes(10_000))]
+
+        events, kept, _ = held(flood)
+        assert events == []
+        assert kept < 100_000
+
+    @better("it waits for the whole header, or the whole character")
+    @pytest.mark.parametrize(
+        "violation", [*filter(is_seen_late, VIOLATIONS)], ids=lambda violation: violation.name
+    )
+    def test_at_its_first_byte(self, lib: Any, violation: Violation) -> None:
+        connection = lib.Connection(lib.SERVER if violation.from_client else lib.CLIENT)
+        *before, last = one_by_one(violation.data[: violation.known_after])
+        assert closes(take(connection, *before)) == []
+        assert closes(take(connection, last)) == [violation.code]
+
+
+class TestLimits:
+    """5. Limits; wsproto has none, so each of its users wrote them anew."""
+
+    @better("no limits", TypeError)
+    @pytest.mark.parametrize(
+        ("limits", "stream"),
+        [
+            ({"max_message_size": 4}, frame(0x82, b"12345")),
+            ({"max_message_size": 4}, frame(0x02, b"123") + frame(0x80, b"45")),
+            ({"max_frame_size": 4}, frame(0x82, b"12345")),
+            ({"max_fragments": 3}, frame(0x02) + frame(0x00) * 3),
+            # An announcement is enough.
+            ({"max_message_size": 2**20}, b"\x82\x7f" + (2**40).to_bytes(8, "big")),
+        ],
+    )
+    @pytest.mark.parametrize("whole", [True, False])
+    def test_too_large(self, lib: Any, limits: dict[str, int], stream: bytes, whole: bool) -> None:
+        for pieces in ([stream], one_by_one(stream)):
+            connection = lib.Connection(lib.CLIENT, whole_messages=whole, **limits)
+            events = take(connection, *pieces)
+            assert closes(events) == [1009]
+            assert sum(len(data) for data in data_of(events)) <= 4
+
+    @better("no limits", TypeError)
+    def test_through_the_handshake(self, lib: Any) -> None:
+        server = lib.WSConnection(lib.SERVER, max_message_size=4, whole_messages=True)
+        server.receive_data(request())
+        list(server.events())
+        server.send(lib.AcceptConnection())
+        assert closes(take(server, frame(0x82, b"12345", MASK))) == [1009]
+
+    @better("no limits", TypeError)
+    def test_just_small_enough(self, lib: Any) -> None:
+        limits = {"max_message_size": 4, "max_frame_size": 3, "max_fragments": 3}
+        connection = lib.Connection(lib.CLIENT, whole_messages=True, **limits)
+        stream = frame(0x02, b"123") + frame(0x00) + frame(0x80, b"4")
+        assert take(connection, stream * 2) == [lib.BytesMessage(b"1234")] * 2
+
+    @better("no limits", TypeError)
+    @pytest.mark.parametrize("whole", [True, False])
+    def test_inflation_stops_at_the_limit(self, lib: Any, whole: bool) -> None:
+        client = compressing(lib, "CLIENT", max_message_size=100_000, whole_messages=whole)
+        bomb = frame(0xC2, deflated(bytes(50_000_000)))
+        events, _, peak = held(lambda: take(client, bomb))
+        assert closes(events) == [1009]  # type: ignore[arg-type]
+        assert peak < 1_000_000
+
+    @better("the length is looked at when all of it is there")
+    def test_the_top_bit_of_a_length(self, lib: Any) -> None:
+        connection = lib.Connection(lib.CLIENT)
+        assert closes(take(connection, b"\x82\x7f\x80")) == [1002]
+
+    @better("no limit of its own", (AssertionError, pytest.fail.Exception))
+    @pytest.mark.parametrize(
+        ("head", "status"),
+        [
+            (b"GET /" + b"x" * 9000, 414),
+            (b"GET / HTTP/1.1\r\nX: " + b"x" * 9000, 431),
+            (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 101, 431),
+            (b"GET / HTTP/1.1\r\n" + (b"X: " + b"y" * 1000 + b"\r\n") * 33, 431),
+        ],
+        ids=["target", "field", "fields", "head"],
+    )
+    @pytest.mark.parametrize("complete", [True, False])
+    def test_handshake_head(self, lib: Any, head: bytes, status: int, complete: bool) -> None:
+        if complete:
+            head = request(start=head) if b"\r" not in head else head + request()[16:]
+        for pieces in ([head], one_by_one(head)):
+            server = lib.WSConnection(lib.SERVER)
+            with pytest.raises(lib.RemoteProtocolError) as caught:
+                receive(server, pieces)
+            assert caught.value.event_hint.status_code == status
+            assert server.send(caught.value.event_hint).startswith(b"HTTP/1.1 %d " % status)
+            assert list(server.events()) == []
+
+    @better("no limit of its own", pytest.fail.Exception)
+    def test_response_head(self, lib: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        client = lib.WSConnection(lib.CLIENT)
+        monkeypatch.setattr(lib.handshake, "generate_nonce", lambda: KEY)
+        client.send(lib.Request(host="x", target="/"))
+        with pytest.raises(lib.RemoteProtocolError):
+            client.receive_data(http(b"HTTP/1.1 101 ", ANSWER + [(b"X", b"y")] * 98))
+
+    @better("no limit", pytest.fail.Exception)
+    def test_a_client_that_does_not_wait(self, lib: Any) -> None:
+        server = lib.WSConnection(lib.SERVER)
+        server.receive_data(request())
+        with pytest.raises(lib.RemoteProtocolError):
+            receive(server, [bytes(20_000)] * 100)
+        _, kept, _ = held(lambda: receive(server, [bytes(20_000)] * 100))
+        assert kept < 100_000
+
+
+class TestMemory:
+    """6. Pieces are joined as they come."""
+
+    @better("no whole messages", TypeError)
+    @pytest.mark.parametrize("first", [0x01, 0x02])
+    def test_at_most_four_bytes_for_each_that_came(self, lib: Any, first: int) -> None:
+        connection = lib.Connection(lib.CLIENT, whole_messages=True)
+        start, fragment = frame(first), frame(0x00, b"x")
+        connection.receive_data(start)
+
+        def flood() -> None:
+            for _ in range(50_000):
+                assert take(connection, fragment) == []
+
+        _, kept, peak = held(flood)
+        assert peak < 4 * 50_000 * len(fragment)
+        assert kept < 4 * 50_000
+        [event] = take(connection, frame(0x80, b"!"))
+        assert len(event.data) == 50_001
+        assert event.frame_finished
+        assert event.message_finished
+
+    @pytest.mark.parametrize("lib", [WSCORE, WSPROTO], ids=["wscore", "wsproto"])
+    def test_bytes_that_nobody_asked_for_yet(self, lib: Any) -> None:
+        connection = lib.Connection(lib.CLIENT)
+        pieces = one_by_one(frame(0x82, bytes(60_000)))
+        _, _, peak = held(lambda: receive(connection, pieces))
+        assert peak < 4 * 60_000 + 64 * 1024
+        assert list(connection.events()) == [lib.BytesMessage(bytes(60_000))]
+
+
+class TestHandshake:
+    """7. One exception type for any bytes; what must be taken is, and nothing else."""
+
+    @better("the value must be the token alone", WSPROTO.RemoteProtocolError)
+    @pytest.mark.parametrize(
+        "head",
+        [
+            request((b"Upgrade", b"h2c, WebSocket")),
+            request((b"Upgrade", b"websocket"), (b"upgrade", b"h2c")),
+            request((b"Connection", b"Upgrade"), (b"connection", b"keep-alive")),
+        ],
+        ids=["list-valued Upgrade", "repeated Upgrade", "repeated Connection"],
+    )
+    def test_taken(self, lib: Any, head: bytes) -> None:
+        server = lib.WSConnection(lib.SERVER)
+        server.receive_data(head)
+        assert isinstance(next(server.events()), lib.Request)
+        assert ACCEPT in server.send(lib.AcceptConnection())
+
+    @better("it is taken", (AssertionError, pytest.fail.Exception))
+    @pytest.mark.parametrize(
+        "head",
+        [
+            request(start=b"GET /chat HTTP/1.0"),
+            request((b"Sec-WebSocket-Key", b"")),
+            request((b"Sec-WebSocket-Key", b"short")),
+            request((b"Sec-WebSocket-Key", b"!" * 24)),
+            request((b"Sec-WebSocket-Key", KEY + b"AAAA")),
+            request((b"sec-websocket-key", KEY)),
+            request((b"sec-websocket-version", b"13")),
+            request((b"Origin", b"http://a"), (b"origin", b"http://b")),
+            request((b"Content-Length", b"5")),
+            request((b"Transfer-Encoding", b"chunked")),
+            http(b"GET /chat HTTP/1.1", FIELDS, end=b"\n"),
+            request().replace(b"\r\nHost", b"\nHost"),
+            request((b"X-Folded", b"a\r\n b")),
+        ],
+        ids=[
+            "HTTP/1.0",
+            "empty key",
+            "short key",
+            "key not base64",
+            "long key",
+            "repeated key",
+            "repeated version",
+            "repeated origin",
+            "body",
+            "chunked body",
+            "line feeds alone",
+            "one line feed alone",
+            "folded line",
+        ],
+    )
+    def test_refused(self, lib: Any, head: bytes) -> None:
+        for pieces in ([head], one_by_one(head)):
+            server = lib.WSConnection(lib.SERVER)
+            with pytest.raises(lib.RemoteProtocolError) as caught:
+                receive(server, pieces)
+            assert list(server.events()) == []
+            assert server.send(caught.value.event_hint).startswith(b"HTTP/1.1 400 ")
+
+    @pytest.mark.parametrize("lib", [WSCORE, WSPROTO], ids=["wscore", "wsproto"])
+    @pytest.mark.parametrize(
+        ("head", "status"),
+        [
+            (request(start=b"POST /chat HTTP/1.1"), 400),
+            (request((b"Sec-WebSocket-Key", None)), 400),
+            (request((b"host", b"other")), 400),
+            (request((b"Host", None)), 400),
+            (request((b"X", b"a\0b")), 400),
+            (request((b"Sec-WebSocket-Version", None)), 400),
+            (request((b"Sec-WebSocket-Version", b"8")), 426),
+        ],
+        ids=["method", "no key", "repeated host", "no host", "NUL", "no version", "version"],
+    )
+    def test_refused_by_both(self, lib: Any, head: bytes, status: int) -> None:
+        server = lib.WSConnection(lib.SERVER)
+        with pytest.raises(lib.RemoteProtocolError) as caught:
+            server.receive_data(head)
+        answer = server.send(caught.value.event_hint)
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert (b"Sec-WebSocket-Version: 13" in answer) == (b"Version: 13" not in head)
+
+    @better("an exception of a codec, or of h11", (UnicodeError, Exception))
+    @pytest.mark.parametrize(
+        "name",
+        [b"Host", b"Connection", b"Sec-WebSocket-Protocol", b"Sec-WebSocket-Extensions"],
+    )
+    def test_bytes_beyond_ascii(self, lib: Any, name: bytes) -> None:
+        value = "Upgrade, \xe9\xff".encode("latin-1")
+        server = lib.WSConnection(lib.SERVER)
+        server.receive_data(request((name, value)))
+        server.events()
+        assert server.send(lib.AcceptConnection()).startswith(b"HTTP/1.1 101 ")
+        server = lib.WSConnection(lib.SERVER)
+        server.initiate_upgrade_connection(fields((name, value)), "/")
+        assert server.send(lib.AcceptConnection()).startswith(b"HTTP/1.1 101 ")
+
+    @better("h11's exception comes out", Exception)
+    @pytest.mark.parametrize(
+        ("headers", "path"),
+        [
+            (fields((b"Host", None)), "/"),
+            (fields((b"X", b"a\nb")), "/"),
+            (FIELDS, "/\xe9"),
+            (FIELDS, b"/\xe9"),
+            (FIELDS, "/a b"),
+        ],
+    )
+    def test_a_bad_request_that_was_parsed_elsewhere(
+        self, lib: Any, headers: Any, path: Any
+    ) -> None:
+        server = lib.WSConnection(lib.SERVER)
+        with pytest.raises(lib.RemoteProtocolError):
+            server.initiate_upgrade_connection(headers, path)
+
+    @better("h11's exception, or an assertion, comes out", Exception)
+    @pytest.mark.parametrize(
+        ("kind", "build"),
+        [
+            ("CLIENT", lambda lib: lib.Request(host="x", target="/a b")),
+            ("CLIENT", lambda lib: lib.Request(host="x", target="/\xe9")),
+            ("CLIENT", lambda lib: lib.Request(host="a" * 70 + "\xe9", target="/")),
+            ("CLIENT", lambda lib: lib.Request(host="x", target="/", subprotocols=["\xe9"])),
+            (
+                "CLIENT",
+                lambda lib: lib.Request(host="x", target="/", extra_headers=[(b"a b", b"c")]),
+            ),
+            ("CLIENT", lambda lib: lib.AcceptConnection()),
+            ("SERVER", lambda lib: lib.AcceptConnection()),
+            ("SERVER", lambda lib: lib.Request(host="x", target="/")),
+            ("SERVER", lambda lib: lib.RejectConnection(status_code=99)),
+            ("SERVER", lambda lib: lib.RejectConnection(headers=[(b"X", b"a\r\nb")])),
+        ],
+    )
+    def test_what_cannot_be_sent(self, lib: Any, kind: str, build: Callable[[Any], Any]) -> None:
+        connection = lib.WSConnection(getattr(lib, kind))
+        with pytest.raises(lib.LocalProtocolError):
+            connection.send(build(lib))
+
+    @better("the connection is broken by it", Exception)
+    def test_a_header_that_cannot_be_sent_breaks_nothing(self, lib: Any) -> None:
+        server = lib.WSConnection(lib.SERVER)
+        server.receive_data(request())
+        with pytest.raises(lib.LocalProtocolError):
+            server.send(lib.AcceptConnection(extra_headers=[(b"X", b"a\r\nb")]))
+        assert server.send(lib.AcceptConnection()).startswith(b"HTTP/1.1 101 ")
+        client = lib.WSConnection(lib.CLIENT)
+        with pytest.raises(lib.LocalProtocolError):
+            client.send(lib.Request(host="x", target="/ /"))
+        assert client.send(lib.Request(host="x", target="/")).startswith(b"GET / ")
+
+    @better("commas inside quotes divide it")
+    def test_quoted_strings(self, lib: Any) -> None:
+        value = b'mine; list="1,2; \\"3,4\\"", other'
+        server = lib.WSConnection(lib.SERVER)
+        server.receive_data(request((b"Sec-WebSocket-Extensions", value)))
+        [event] = server.events()
+        assert event.extensions == ['mine; list="1,2; \\"3,4\\""', "other"]
+
+    @better("the last one counts", pytest.fail.Exception)
+    @pytest.mark.parametrize(
+        "repeated",
+        [
+            (b"upgrade", b"websocket"),
+            (b"sec-websocket-accept", ACCEPT),
+            (b"sec-websocket-protocol", b"a"),
+        ],
+    )
+    def test_a_response_that_repeats_itself(
+        self, lib: Any, repeated: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client = lib.WSConnection(lib.CLIENT)
+        monkeypatch.setattr(lib.handshake, "generate_nonce", lambda: KEY)
+        client.send(lib.Request(host="x", target="/", subprotocols=["a"]))
+        answer = [*ANSWER, (b"Sec-WebSocket-Protocol", b"a"), repeated]
+        with pytest.raises(lib.RemoteProtocolError):
+            client.receive_data(http(b"HTTP/1.1 101 ", answer))
+        assert list(client.events()) == []
+
+
+class TestNegotiation:
+    """8. RFC 7692, section 7.1, strictly."""
+
+    @better("it is accepted", (AssertionError, ValueError))
+    @pytest.mark.parametrize(
+        "parameters",
+        [
+            "unknown",
+            "client_no_context_takeover=1",
+            "server_no_context_takeover; server_no_context_takeover",
+            "server_max_window_bits=10; server_max_window_bits=10",
+            "server_max_window_bits",
+            "server_max_window_bits=010",
+            "server_max_window_bits=+10",
+            "server_max_window_bits=1_0",
+            "server_max_window_bits=x",
+            "client_max_window_bits=",
+            "client_max_window_bits=010",
+            "client_max_window_bitsy",
+        ],
+    )
+    def test_declined(self, lib: Any, parameters: str) -> None:
+        extension = lib.PerMessageDeflate()
+        assert lib.server_extensions_handshake([f"{DEFLATE}; {parameters}"], [extension]) is None
+        assert not extension.enabled()
+
+    @better("its flags stay")
+    @pytest.mark.parametrize("bits", ["server_max_window_bits=7", "client_max_window_bits=16"])
+    def test_a_declined_offer_leaves_no_trace(self, lib: Any, bits: str) -> None:
+        extension = lib.PerMessageDeflate()
+        offers = [
+            f"{DEFLATE}; server_no_context_takeover; client_no_context_takeover; {bits}",
+            DEFLATE,
+        ]
+        assert lib.server_extensions_handshake(offers, [extension]) == DEFLATE.encode()
+        assert not extension.server_no_context_takeover
+        assert not extension.client_no_context_takeover
+
+    @better("the last one wins")
+    def test_the_first_acceptable_offer_wins(self, lib: Any) -> None:
+        offers = [f"{DEFLATE}; server_max_window_bits=10", f"{DEFLATE}; server_max_window_bits=12"]
+        answer = lib.server_extensions_handshake(offers, [lib.PerMessageDeflate()])
+        assert answer == f"{DEFLATE}; server_max_window_bits=10".encode()
+
+    @better("the server's own limit is forgotten")
+    def test_own_limits_hold(self, lib: Any) -> None:
+        extension = lib.PerMessageDeflate(client_max_window_bits=10, server_max_window_bits=11)
+        extension.accept(f"{DEFLATE}; client_max_window_bits=15; server_max_window_bits=15")
+        assert (extension.client_max_window_bits, extension.server_max_window_bits) == (10, 11)
+
+    @better("it is accepted, or fails by another exception", (pytest.fail.Exception, ValueError))
+    @pytest.mark.parametrize(
+        "parameters",
+        [
+            "unknown",
+            "server_max_window_bits=12; server_max_window_bits=12",
+            "client_no_context_takeover=1",
+            "server_max_window_bits=13",
+            "server_max_window_bits=012",
+            "server_max_window_bits=7",
+            "client_max_window_bits=16",
+            "client_no_context_takeover",  # and nothing of the window that was asked for
+            "server_max_window_bits=12",  # and nothing of server_no_context_takeover
+        ],
+    )
+    def test_a_client_refuses_what_it_did_not_offer(self, lib: Any, parameters: str) -> None:
+        extension = lib.PerMessageDeflate(
+            server_max_window_bits=12, server_no_context_takeover=True
+        )
+        with pytest.raises(lib.RemoteProtocolError):
+            lib.client_extensions_handshake([f"{DEFLATE}; {parameters}"], [extension])
+        assert not extension.enabled()
+
+    @better("the same extension is enabled twice", pytest.fail.Exception)
+    def test_an_answer_given_twice(self, lib: Any) -> None:
+        with pytest.raises(lib.RemoteProtocolError):
+            lib.client_extensions_handshake([DEFLATE, DEFLATE], [lib.PerMessageDeflate()])
+
+    @better("a smaller window than zlib's is refused")
+    def test_a_client_window_of_8(self, lib: Any) -> None:
+        """Only the client has to keep to it, and ours inflates from any smaller window."""
+        extension = lib.PerMessageDeflate()
+        assert (
+            extension.accept(f"{DEFLATE}; client_max_window_bits=8") == "client_max_window_bits=8"
+        )
+
+    @better("a smaller window than zlib's is refused", ValueError)
+    def test_a_server_window_of_8(self, lib: Any) -> None:
+        extension = lib.PerMessageDeflate()
+        extension.finalize(f"{DEFLATE}; server_max_window_bits=8")
+        assert extension.enabled()
+
+    @pytest.mark.parametrize("lib", [WSCORE, WSPROTO], ids=["wscore", "wsproto"])
+    @pytest.mark.parametrize("bits", range(9, 16))
+    @pytest.mark.parametrize("side", ["client", "server"])
+    def test_windows_are_kept_to(self, lib: Any, bits: int, side: str) -> None:
+        """A peer that has no more than the window that was agreed on can inflate it."""
+        extension = lib.PerMessageDeflate()
+        name = f"{side}_max_window_bits={bits}"
+        if side == "client":
+            extension.finalize(f"{DEFLATE}; {name}")
+            connection = lib.Connection(lib.CLIENT, [extension])
+        else:
+            assert extension.accept(f"{DEFLATE}; {name}") == name
+            connection = lib.Connection(lib.SERVER, [extension])
+        data = os.urandom(3000)
+        data += os.urandom(2**bits) + data
+        [(_, payload)] = unmasked(connection.send(lib.BytesMessage(data)))
+        inflated = zlib.decompressobj(-bits).decompress(payload + b"\0\0\xff\xff")
+        assert inflated == data
+
+
+class TestCloseCodes:
+    """9. Close codes by the registry of IANA."""
+
+    @better("1014 is taken for a violation")
+    def test_bad_gateway(self, lib: Any) -> None:
+        connection = lib.Connection(lib.CLIENT)
+        assert take(connection, frame(0x88, b"\x03\xf6why")) == [lib.CloseConnection(1014, "why")]
+        assert lib.CloseReason(1014).name == "BAD_GATEWAY"
+
+    @pytest.mark.parametrize("lib", [WSCORE, WSPROTO], ids=["wscore", "wsproto"])
+    @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535])
+    def test_reserved_codes_are_refused_on_receipt(self, lib: Any, code: int) -> None:
+        connection = lib.Connection(lib.CLIENT)
+        assert closes(take(connection, frame(0x88, code.to_bytes(2, "big")))) == [1002]
+
+    @better("it is sent", (pytest.fail.Exception, struct.error))
+    @pytest.mark.parametrize("code", [-1, 0, 999, 1004, 1016, 1100, 2999, 5000, 65535, 65536])
+    def test_an_illegal_code_is_not_sent(self, lib: Any, code: int) -> None:
+        connection = lib.Connection(lib.CLIENT)
+        with pytest.raises(lib.LocalProtocolError):
+            connection.send(lib.CloseConnection(code))
+        assert connection.state is lib.ConnectionState.OPEN
+        assert connection.send(lib.CloseConnection(1000))
+
+
+class TestMaskKeys:
+    """10. Mask keys from the system's random source, pooled, safe across fork and threads."""
+
+    @better("a system call for every frame")
+    def test_pooled(self, lib: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        drawn = 0
+        real = os.urandom
+
+        def counting(size: int) -> bytes:
+            nonlocal drawn
+            drawn += 1
+            return real(size)
+
+        monkeypatch.setattr(os, "urandom", counting)
+        connection = lib.Connection(lib.CLIENT)
+        keys = {connection.send(lib.Ping())[2:] for _ in range(3000)}
+        assert len(keys) > 2990
+        assert 0 < drawn < 30
+
+    @pytest.mark.parametrize("lib", [WSCORE, WSPROTO], ids=["wscore", "wsproto"])
+    def test_threads_share_no_key(self, lib: Any) -> None:
+        keys: list[bytes] = []
+
+        def draw() -> None:
+            connection = lib.Connection(lib.CLIENT)
+            keys.extend([connection.send(lib.Ping())[2:] for _ in range(2000)])
+
+        threads = [threading.Thread(target=draw) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(set(keys)) > 7990
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    @pytest.mark.parametrize("lib", [WSCORE, WSPROTO], ids=["wscore", "wsproto"])
+    def test_a_child_process_draws_its_own(self, lib: Any) -> None:
+        connection = lib.Connection(lib.CLIENT)
+        connection.send(lib.Ping())
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(writing, b"".join(connection.send(lib.Ping())[2:] for _ in range(100)))
+            os._exit(0)
+        os.close(writing)
+        os.waitpid(child, 0)
+        with os.fdopen(reading, "rb") as pipe:
+            theirs = pipe.read()
+        assert len(theirs) == 400
+        ours = {connection.send(lib.Ping())[2:] for _ in range(100)}
+        assert len(ours & {theirs[i : i + 4] for i in range(0, 400, 4)}) <= 1
+
+
+class TestUTF8:
+    """11. UTF-8 is checked as it comes, and fails at the first bad byte."""
+
+    @better("half a surrogate waits for its third byte")
+    @pytest.mark.parametrize("start", [b"", "h\xe9".encode(), b"long ascii " * 10])
+    def test_a_surrogate(self, lib: Any, start: bytes) -> None:
+        connection = lib.Connection(lib.CLIENT)
+        assert closes(take(connection, frame(0x01, start + b"\xed"))) == []
+        assert closes(take(connection, frame(0x00, b"\xa0"))) == [1007]
+
+    @pytest.mark.parametrize("lib", [WSCORE, WSPROTO], ids=["wscore", "wsproto"])
+    @pytest.mark.parametrize(
+        ("data", "known_after"), [case for case in BAD_UTF8 if b"\xed\xa0" not in case[0]]
+    )
+    def test_others(self, lib: Any, data: bytes, known_after: int) -> None:
+        connection = lib.Connection(lib.CLIENT)
+        stream = frame(0x01, data + bytes(100))
+        start = len(stream) - len(data) - 100
+        *before, last = one_by_one(stream[: start + known_after])
+        assert closes(take(connection, *before)) == []
+        assert closes(take(connection, last)) == [1007]
