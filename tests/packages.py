@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import zlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,6 +77,14 @@ def compressing(lib: Any, kind: str, **options: Any) -> Any:
     else:
         extension.accept(DEFLATE)
     return lib.Connection(getattr(lib, kind), [extension], **options)
+
+
+def deflated(data: bytes, *, final: bool = False) -> bytes:
+    """A message's compressed payload; with ``final``, its last block says that it is the last."""
+    compressor = zlib.compressobj(wbits=-15)
+    if final:
+        return compressor.compress(data) + compressor.flush(zlib.Z_FINISH)
+    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 def frame(first_byte: int, payload: bytes = b"", key: bytes | None = None) -> bytes:

@@ -70,12 +70,14 @@ def encode_close_payload(code: int | None, reason: str | None) -> bytes:
 
     Raises:
         LocalProtocolError: a code that no close frame may carry.
-        TypeError: a reason without a code.
+        TypeError: a reason without a code, or a code that is no int.
     """
     if code is None or code == CloseReason.NO_STATUS_RCVD:
         if code is None and reason:
             raise TypeError("a close frame cannot carry a reason without a code")
         return b""
+    if not isinstance(code, int):
+        raise TypeError(f"a close code is an int, not {type(code).__name__}")
     if code in LOCAL_ONLY_CLOSE_REASONS:
         code = CloseReason.NORMAL_CLOSURE
     elif _wire_code(code) is None or code < 0:

@@ -156,6 +156,10 @@ class FrameProtocol:
                 yield self._message_decoder.process_frame(frame)
 
     def _control_frame(self, opcode: Opcode, payload: bytes) -> bytes:
+        if not isinstance(payload, (bytes, bytearray, memoryview)):
+            raise TypeError(
+                f"the payload of a control frame is bytes-like, not {type(payload).__name__}"
+            )
         if len(payload) > MAX_PAYLOAD_NORMAL:
             raise ValueError(
                 f"the payload of a control frame is at most 125 bytes, not {len(payload)}"
