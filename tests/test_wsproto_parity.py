@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from packages import (
     ANSWER,
@@ -870,6 +870,8 @@ def test_permessage_deflate_accepts(offered: list[str]) -> None:
 
 # Open connections
 
+#: Each of these examples is a conversation.
+FEWER = settings(max_examples=settings().max_examples // 2)
 STATES = ("OPEN", "REMOTE_CLOSING", "LOCAL_CLOSING", "CLOSED")
 PIECES = st.lists(st.integers(0, 40), max_size=12)
 
@@ -979,6 +981,7 @@ def play(
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "deflate"])
 @pytest.mark.parametrize("kind", ["CLIENT", "SERVER"])
 class TestConversations:
+    @FEWER
     @given(data=st.data())
     def test_scripts(self, kind: str, compressed: bool, data: st.DataObject) -> None:
         stream = joined(data.draw(messages(compressed=compressed)), kind)
@@ -987,6 +990,7 @@ class TestConversations:
         theirs = play(WSPROTO, kind, stream, steps, compressed=compressed)
         assert ours == theirs
 
+    @FEWER
     @given(data=st.data())
     def test_streams(self, kind: str, compressed: bool, data: st.DataObject) -> None:
         """Valid streams, in any pieces: the same events, piece by piece."""
@@ -996,6 +1000,7 @@ class TestConversations:
         assert take(ours, *pieces) == take(theirs, *pieces)
         assert ours.state.name == theirs.state.name
 
+    @FEWER
     @given(data=st.data())
     def test_mutated_streams(self, kind: str, compressed: bool, data: st.DataObject) -> None:
         stream = bytearray(joined(data.draw(messages(compressed=compressed)), kind))
@@ -1004,6 +1009,7 @@ class TestConversations:
             stream[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
         check_any_stream(kind, bytes(stream), data.draw(PIECES), compressed=compressed)
 
+    @FEWER
     @given(st.binary(max_size=60), PIECES)
     @example(b"\x01\x02\xed\xa0", [])
     @example(b"\x81\x02\xc3\xa9\x83", [1, 1, 1])
@@ -1366,6 +1372,7 @@ SAID = st.one_of(
 
 @pytest.mark.parametrize("makers", WRITTEN_FOR_WSPROTO.values(), ids=WRITTEN_FOR_WSPROTO.keys())
 class TestExtensionsWrittenForWsproto:
+    @FEWER
     @given(said=st.lists(SAID, max_size=4), steps=PIECES)
     def test_messages(self, makers: Any, said: list[Any], steps: list[int]) -> None:
         refused = [("BytesMessage", b"refuse me!"), ("BytesMessage", bytes(66))]
@@ -1512,6 +1519,7 @@ ONE_CHANGE = st.sampled_from(sorted(CHANGES, key=repr))
 
 
 class TestServerHandshakes:
+    @FEWER
     @given(
         start=st.one_of(st.just(b"GET / HTTP/1.1"), st.sampled_from(list(STARTS))),
         changes=st.lists(ONE_CHANGE, max_size=2),
@@ -1677,6 +1685,7 @@ class TestClientHandshakes:
         ours, theirs = (lib.WSConnection(lib.CLIENT).send(build(lib)) for lib in (WSCORE, WSPROTO))
         assert ours == theirs
 
+    @FEWER
     @given(st.binary(max_size=60), PIECES)
     def test_any_response(self, data: bytes, steps: list[int]) -> None:
         with pytest.MonkeyPatch.context() as patch:
