@@ -14,6 +14,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+import copyreg
 import os
 from dataclasses import FrozenInstanceError
 from types import GenericAlias
@@ -232,6 +233,10 @@ cdef class Event:
     cdef object _code
     cdef bint _frame_finished
     cdef bint _message_finished
+
+    def __reduce__(self):
+        # For the events that are dataclasses: without it, an object with C fields can be neither pickled nor copied.
+        return copyreg.__newobj__, (type(self),), getattr(self, "__dict__", None)
 
 
 @cython.no_gc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import pickle
 from types import ModuleType
@@ -167,6 +168,6 @@ def test_events_may_be_extended(framing: ModuleType) -> None:
         more: list[int] = dataclasses.field(default_factory=list)
 
     assert Custom(1) == Custom(1, [])
-    assert pickle.dumps(framing.Ping())
+    assert copy.copy(Custom(1, [2])) == copy.deepcopy(Custom(1, [2])) == Custom(1, [2])
     with pytest.raises(dataclasses.FrozenInstanceError):
         Custom(1).value = 2  # type: ignore[misc]
