@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wscore import ConnectionType, WSConnection
+from wscore._http_head import BadHead, HeadReader
 from wscore.connection import CLIENT, SERVER, ConnectionState
 from wscore.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from wscore.events import (
@@ -314,6 +320,16 @@ class TestMisuse:
         with pytest.raises(LocalProtocolError):
             WSConnection(CLIENT).initiate_upgrade_connection(FIELDS, "/")
 
+    def test_a_second_request(self) -> None:
+        client, server = WSConnection(CLIENT), WSConnection(SERVER)
+        server.receive_data(client.send(Request(host="x", target="/")))
+        with pytest.raises(LocalProtocolError):
+            client.send(Request(host="x", target="/"))
+        with pytest.raises(LocalProtocolError):
+            server.initiate_upgrade_connection(FIELDS, "/")
+        client.receive_data(server.send(AcceptConnection()))
+        assert client.state is ConnectionState.OPEN
+
     def test_a_second_handshake(self) -> None:
         client, server = opened()
         with pytest.raises(LocalProtocolError):
@@ -345,3 +361,202 @@ class TestParts:
         assert issubclass(LocalProtocolError, ProtocolError)
         assert issubclass(RemoteProtocolError, ProtocolError)
         assert RemoteProtocolError("x").event_hint is None
+
+
+class TestHead:
+    """The head of a message before anything parses it."""
+
+    HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 5, 1000])
+    def test_in_pieces(self, size: int) -> None:
+        reader = HeadReader()
+        assert not reader.begun
+        stream = self.HEAD + b"\0\n rest"
+        for start in range(0, len(stream), size):
+            found = reader.receive(stream[start : start + size])
+            assert reader.begun
+            if found is not None:
+                break
+        assert found == (self.HEAD, stream[len(self.HEAD) : start + size])
+
+    @pytest.mark.parametrize(
+        ("data", "status"),
+        [
+            (b"\x16", 400),
+            (b"\r", 400),
+            (b"GET\0", 400),
+            (b"GET / HTTP/1.1\n", 400),
+            (b"GET / HTTP/1.1\rH", 400),
+            (b"GET / HTTP/1.1\r\n ", 400),
+            (b"GET / HTTP/1.1\r\nHost: x\r\n\t", 400),
+            (b"GET /" + b"x" * 8189, 414),
+            (b"GET / HTTP/1.1\r\nX: " + b"x" * 8191, 431),
+            (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 100 + b"Z:", 431),
+            (
+                b"GET / HTTP/1.1\r\n" + (b"X: " + b"y" * 8000 + b"\r\n") * 4 + b"Z: " + 730 * b"z",
+                431,
+            ),
+        ],
+    )
+    def test_refused_at_the_byte_that_shows_it(self, data: bytes, status: int) -> None:
+        for pieces in ([data[:-1], data[-1:]], [data[i : i + 1] for i in range(len(data))]):
+            reader = HeadReader()
+            for piece in pieces[:-1]:
+                assert reader.receive(piece) is None
+            with pytest.raises(BadHead) as caught:
+                reader.receive(pieces[-1])
+            assert caught.value.status == status
+        with pytest.raises(BadHead):
+            HeadReader().receive(data)
+
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"GET /" + b"x" * 8178 + b" HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 100 + b"\r\n",
+            b"GET / HTTP/1.1\r\n"
+            + (b"X: " + b"y" * 8000 + b"\r\n") * 4
+            + b"Z: "
+            + 725 * b"z"
+            + b"\r\n\r\n",
+        ],
+    )
+    def test_at_the_limits(self, head: bytes) -> None:
+        assert HeadReader().receive(head + b"rest") == (head, b"rest")
+
+
+#: Pieces from which any request or response may be made up, and much that is neither.
+PIECE = st.one_of(
+    st.sampled_from(
+        [
+            b"GET / HTTP/1.1\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\n",
+            b"HTTP/1.1 403 \r\n",
+            b"HTTP/1.1 100 \r\n",
+            b"\r\n",
+            b"\r\n\r\n",
+            b"\n",
+            b" ",
+            b"Content-Length: 5\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"5\r\nhello\r\n0\r\n\r\n",
+            b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=x\r\n",
+            b"Sec-WebSocket-Protocol: \xe9, a\r\n",
+            b"Sec-WebSocket-Accept: " + generate_accept_token(KEY) + b"\r\n",
+            b"Host: \xe9..\xff\r\n",
+            *(name + b": " + value + b"\r\n" for name, value in FIELDS),
+        ]
+    ),
+    st.binary(max_size=12),
+)
+
+
+class TestAnyBytes:
+    @pytest.mark.parametrize("asked", [False, True])
+    @pytest.mark.parametrize("end", [CLIENT, SERVER])
+    @given(pieces=st.lists(PIECE, max_size=12), size=st.integers(1, 40), ends=st.booleans())
+    def test_one_exception(
+        self, end: ConnectionType, asked: bool, pieces: list[bytes], size: int, ends: bool
+    ) -> None:
+        if asked and end is SERVER:
+            pieces = [b"GET / HTTP/1.1\r\n", *(n + b": " + v + b"\r\n" for n, v in FIELDS), *pieces]
+        stream = b"".join(pieces)
+        cut = [stream[i : i + size] for i in range(0, len(stream), size)]
+        outcomes = []
+        for some in ([stream] if stream else [], cut):
+            connection = WSConnection(end)
+            if asked and end is CLIENT:
+                ask = Request(host="x", target="/", extensions=[PerMessageDeflate()])
+                connection.send(ask)
+                connection.handshake._nonce = KEY
+            status = None
+            try:
+                for piece in [*some, *([None] * ends)]:
+                    connection.receive_data(piece)
+            except RemoteProtocolError as exc:
+                hint = exc.event_hint
+                status = hint.status_code if isinstance(hint, RejectConnection) else 0
+                if end is SERVER and hint is not None:
+                    assert connection.send(hint).startswith(b"HTTP/1.1 %d " % status)
+            events = [event for event in connection.events() if not isinstance(event, RejectData)]
+            outcomes.append((events, status, connection.state))
+        if end is SERVER:
+            assert outcomes[0] == outcomes[1]
+        assert all(status != 0 for _, status, _ in outcomes)
+
+    @given(
+        name=st.one_of(st.binary(max_size=8), st.text(max_size=8)),
+        value=st.one_of(st.binary(max_size=8), st.text(max_size=8), st.integers()),
+        text=st.text(max_size=12),
+        status=st.integers(0, 1000),
+    )
+    def test_anything_sent(self, name: Any, value: Any, text: str, status: int) -> None:
+        headers = [(name, value)]
+        for event in (
+            Request(host=text, target="/"),
+            Request(host="x", target=text),
+            Request(host="x", target="/", subprotocols=[text]),
+            Request(host="x", target="/", extra_headers=headers),
+        ):
+            client = WSConnection(CLIENT)
+            with suppress(LocalProtocolError, TypeError):
+                client.send(event)
+        for answer in (
+            AcceptConnection(subprotocol=text),
+            AcceptConnection(extra_headers=headers),
+            RejectConnection(status_code=status, headers=headers),
+            RejectConnection(status_code=status, has_body=True),
+        ):
+            server = WSConnection(SERVER)
+            server.receive_data(request())
+            with suppress(LocalProtocolError, TypeError):
+                server.send(answer)
+        server = WSConnection(SERVER)
+        with suppress(RemoteProtocolError, TypeError):
+            server.initiate_upgrade_connection([*FIELDS, *headers], text)
+
+
+class TestTheEnd:
+    def test_while_the_answer_is_due(self) -> None:
+        server = WSConnection(SERVER)
+        server.receive_data(request() + ping_from_client())
+        server.receive_data(None)
+        assert len(list(server.events())) == 1
+        server.send(AcceptConnection())
+        assert {type(event) for event in server.events()} == {Ping, CloseConnection}
+        assert server.state is ConnectionState.CLOSED
+
+    @pytest.mark.parametrize("end", [None, b""])
+    def test_inside_the_head(self, end: bytes | None) -> None:
+        server = WSConnection(SERVER)
+        server.receive_data(b"GET / HT")
+        with pytest.raises(RemoteProtocolError, match="ended"):
+            server.receive_data(end)
+
+    def test_before_the_response(self) -> None:
+        client = WSConnection(CLIENT)
+        client.send(Request(host="x", target="/"))
+        with pytest.raises(RemoteProtocolError, match="ended"):
+            client.receive_data(None)
+        assert client.state is ConnectionState.CLOSED
+
+    def test_bytes_behind_it(self) -> None:
+        client = WSConnection(CLIENT)
+        client.send(Request(host="x", target="/"))
+        client.receive_data(b"HTTP/1.1 403 No\r\n\r\nbody")
+        client.receive_data(None)
+        assert client.state is ConnectionState.CLOSED
+        client.receive_data(b"more")
+        assert [type(event) for event in client.events()] == [
+            RejectConnection,
+            RejectData,
+            RejectData,
+        ]
+
+    def test_bytes_behind_a_refusal(self) -> None:
+        server = WSConnection(SERVER)
+        server.receive_data(request())
+        server.send(RejectConnection())
+        server.receive_data(request())
+        assert len(list(server.events())) == 1
