@@ -24,7 +24,7 @@ SANITIZED = PYTHONPATH=build/sanitize WSCORE_REQUIRE_EXT=1 PYTHONMALLOC=malloc \
 SANITIZED_TESTS := $(addprefix tests/test_,$(addsuffix .py,framing decoder events connection extensions handshake memory))
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test lint bench autobahn sanitize wsproto-suite build clean distclean test-programs
+.PHONY: help chat test lint bench autobahn sanitize coverage wsproto-suite build clean distclean test-programs
 .NOTPARALLEL:
 
 help:  ## this list
@@ -65,6 +65,18 @@ sanitize: $(VENV)/.stamp-dev  ## the core's tests under AddressSanitizer and UBS
 	$(SANITIZED) -c 'import wscore._framing_c as f; assert "sanitize" in f.__file__, f.__file__'
 	$(SANITIZED) -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(SANITIZED_TESTS)
 
+# Few examples, the same each time, and without the tests that go through everything at once: each
+# module is covered by tests of its own.
+COVERED := $(addprefix tests/test_,$(addsuffix .py,connection decoder errors events extensions frame_protocol framing handshake))
+MEASURED = HYPOTHESIS_PROFILE=coverage $(PY) -m coverage run -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) $(COVERED)
+
+coverage: $(VENV)/.stamp-dev  ## every branch of the core's Python part, on both twins together
+	$(PY) -m coverage erase
+	WSCORE_REQUIRE_EXT=1 $(MEASURED)
+	WSCORE_PURE_PYTHON=1 $(MEASURED)
+	$(PY) -m coverage combine -q
+	$(PY) -m coverage report
+
 wsproto-suite: $(VENV)/.stamp-dev  ## wsproto's own tests with wscore in its place
 	$(PY) tests/wsproto_suite/run.py
 
@@ -75,7 +87,7 @@ build: $(VENV)/.stamp-dev  ## sdist and wheel into dist/
 	$(PY) -m build
 
 clean:  ## remove what building and testing made
-	rm -rf build dist reports wscore.egg-info wscore/_framing_c.*.so $(VENV)/.stamp-chat $(VENV)/.stamp-test $(VENV)/.stamp-dev
+	rm -rf build dist reports wscore.egg-info .coverage .coverage.* wscore/_framing_c.*.so $(VENV)/.stamp-chat $(VENV)/.stamp-test $(VENV)/.stamp-dev
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find wscore tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

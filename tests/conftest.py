@@ -12,6 +12,8 @@ from hypothesis import settings
 # Time limits would fail tests for the machine's sake.
 settings.register_profile("wscore", deadline=None)
 settings.register_profile("thorough", deadline=None, max_examples=2000)
+# The same few each time: what is covered must not be chance.
+settings.register_profile("coverage", deadline=None, max_examples=10, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "wscore"))
 
 REQUIRE_EXT = os.environ.get("WSCORE_REQUIRE_EXT", "") not in ("", "0")

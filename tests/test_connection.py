@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -315,3 +316,15 @@ class TestWhatUsersDo:
         assert next(client.events()) == Ping(b"2")
         with pytest.raises(StopIteration):
             next(client.events())
+
+
+class TestBase:
+    """What the connection's base does alone, in both twins."""
+
+    def test_it_knows_whole_messages_only(self, framing: ModuleType) -> None:
+        base = framing.OpenConnection(framing.FrameDecoder(False), True)
+        assert base.send(framing.TextMessage("x")) == b"\x81\x01x"
+        with pytest.raises(LocalProtocolError):
+            base.send(framing.Ping())
+        with pytest.raises(LocalProtocolError):
+            base.receive_data(None)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packages import deflated, frame
 from vectors import server_frame
 
 from wscore.connection import CLIENT, SERVER, Connection
 from wscore.errors import RemoteProtocolError
 from wscore.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
-from wscore.extensions import PerMessageDeflate
+from wscore.extensions import Extension, PerMessageDeflate
 from wscore.handshake import client_extensions_handshake, server_extensions_handshake
 
 NAME = "permessage-deflate"
@@ -77,6 +76,19 @@ class TestServerNegotiation:
     def test_nothing_acceptable(self) -> None:
         assert server_extensions_handshake(["other"], [PerMessageDeflate()]) is None
 
+    def test_repr(self) -> None:
+        assert repr(PerMessageDeflate(True, 9, True)) == (
+            "<PerMessageDeflate client_max_window_bits=9; client_no_context_takeover; "
+            "server_max_window_bits=15; server_no_context_takeover>"
+        )
+        assert "takeover" not in repr(PerMessageDeflate())
+
+    def test_offers(self) -> None:
+        assert PerMessageDeflate(True, 9, True, 10).offer() == (
+            "client_max_window_bits=9; server_max_window_bits=10; "
+            "client_no_context_takeover; server_no_context_takeover"
+        )
+
 
 class TestClientNegotiation:
     def test_answer(self) -> None:
@@ -97,10 +109,12 @@ class TestClientNegotiation:
             "; server_max_window_bits=13",
             "; server_max_window_bits=12; server_max_window_bits=12",
             "; client_no_context_takeover=yes",
+            "; server_max_window_bits=12",
+            "; server_no_context_takeover",
         ],
     )
     def test_refused(self, answer: str) -> None:
-        extension = PerMessageDeflate(server_max_window_bits=12)
+        extension = PerMessageDeflate(server_max_window_bits=12, server_no_context_takeover=True)
         with pytest.raises(RemoteProtocolError, match="permessage-deflate"):
             extension.finalize(NAME + answer)
         assert not extension.enabled()
@@ -182,11 +196,6 @@ class TestConversation:
         assert list(client.events()) == [TextMessage("plain")]
 
 
-def deflated(data: bytes) -> bytes:
-    compressor = zlib.compressobj(wbits=-15)
-    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
-
-
 def closes(events: list[Event]) -> list[int]:
     return [event.code for event in events if isinstance(event, CloseConnection)]
 
@@ -196,9 +205,24 @@ class TestReceiving:
         client, _ = negotiated()
         # RFC 7692, section 7.2.3.4: "Hello" in a block with BFINAL set, then an empty block.
         ended = bytes.fromhex("f348cdc9c9070000")
-        for frame in (ended, deflated(b"World"), ended[:-1], deflated(b"!")):
-            client.receive_data(server_frame(0xC1, frame))
+        for payload in (ended, deflated(b"World"), ended[:-1], deflated(b"!")):
+            client.receive_data(server_frame(0xC1, payload))
         assert text_of(list(client.events())) == "HelloWorldHello!"
+
+    @pytest.mark.parametrize("step", [1, 7, 100_000])
+    def test_more_behind_a_final_block(self, step: int) -> None:
+        noise = bytes(i * i % 251 for i in range(5000))
+        parts = [b"a", noise, b"", noise * 2, b"b"]
+        payload = b"".join(deflated(part, final=True) for part in parts) + deflated(noise)
+        client, _ = negotiated()
+        client.receive_data(frame(0x42))
+        received = b""
+        for start in range(0, len(payload), step):
+            client.receive_data(frame(0x00, payload[start : start + step]))
+            received += b"".join(e.data for e in client.events() if isinstance(e, BytesMessage))
+        client.receive_data(frame(0x80))
+        received += b"".join(e.data for e in client.events() if isinstance(e, BytesMessage))
+        assert received == b"".join(parts) + noise
 
     @pytest.mark.parametrize("whole", [True, False])
     def test_a_bomb_is_not_inflated(self, whole: bool) -> None:
@@ -241,3 +265,36 @@ class TestReceiving:
         server.send(Ping())
         assert extension._compressor is None
         assert extension._decompressor is None
+
+
+class TestHooks:
+    """An extension that defines no more than it has to."""
+
+    class Silent(Extension):
+        name = "x-silent"
+
+        def offer(self) -> bool:
+            return True
+
+    class Switched(Silent):
+        def enabled(self) -> bool:
+            return True
+
+    def test_defaults(self) -> None:
+        extension = self.Silent()
+        assert not extension.enabled()
+        assert extension.accept("x-silent") is None
+        assert client_extensions_handshake(["x-silent"], [extension]) == [extension]
+
+    def test_it_changes_nothing(self) -> None:
+        server = Connection(SERVER, [self.Switched()])
+        client = Connection(CLIENT, [self.Switched()])
+        stream = server.send(TextMessage("a")) + server.send(Ping(b"b"))
+        assert stream == server_frame(0x81, b"a") + server_frame(0x89, b"b")
+        client.receive_data(stream)
+        assert list(client.events()) == [TextMessage("a"), Ping(b"b")]
+
+    def test_it_claims_no_bit(self) -> None:
+        client = Connection(CLIENT, [self.Switched()])
+        client.receive_data(server_frame(0xC1, b"a"))
+        assert closes(list(client.events())) == [1002]

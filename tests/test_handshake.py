@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from wscore import ConnectionType, WSConnection
 from wscore._http_head import BadHead, HeadReader
 from wscore.connection import CLIENT, SERVER, ConnectionState
-from wscore.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+from wscore.errors import LocalProtocolError, RemoteProtocolError
 from wscore.events import (
     AcceptConnection,
+    BytesMessage,
     CloseConnection,
     Event,
     Message,
@@ -24,8 +25,14 @@ from wscore.events import (
     Request,
     TextMessage,
 )
-from wscore.extensions import PerMessageDeflate
-from wscore.utilities import generate_accept_token, generate_nonce, split_comma_header
+from wscore.extensions import Extension, PerMessageDeflate
+from wscore.handshake import server_extensions_handshake
+from wscore.utilities import (
+    generate_accept_token,
+    generate_nonce,
+    normed_header_dict,
+    split_comma_header,
+)
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
 FIELDS = [
@@ -136,6 +143,17 @@ class TestSuccess:
         assert generate_accept_token(KEY) in server.send(AcceptConnection())
         assert server.state is ConnectionState.OPEN
 
+    def test_sending_in_parts(self) -> None:
+        client, server = WSConnection(CLIENT), WSConnection(SERVER)
+        asked, nothing = client.send_parts(Request(host="x", target="/"))
+        assert nothing == b""
+        server.receive_data(asked)
+        server.send(AcceptConnection())
+        data = bytes(1000)
+        header, payload = server.send_parts(BytesMessage(data))
+        assert payload is data
+        assert server.send(BytesMessage(data)) == header + data
+
     def test_international_host(self) -> None:
         client, server = WSConnection(CLIENT), WSConnection(SERVER)
         data = client.send(Request(host="芝士汉堡", target="/"))
@@ -158,6 +176,24 @@ class TestEarlyData:
         server.receive_data(ping_from_client())
         server.send(AcceptConnection())
         assert list(server.events()) == [Ping(), Ping()]
+
+    def test_too_much_of_it(self) -> None:
+        server = WSConnection(SERVER)
+        server.receive_data(request())
+        with pytest.raises(RemoteProtocolError, match="without waiting") as caught:
+            server.receive_data(bytes(2**20 + 1))
+        assert caught.value.event_hint is not None
+        server.receive_data(ping_from_client())
+        with pytest.raises(LocalProtocolError):
+            server.send(AcceptConnection())
+        assert server.send(caught.value.event_hint).startswith(b"HTTP/1.1 400")
+
+    def test_a_host_that_is_no_name(self) -> None:
+        server = WSConnection(SERVER)
+        server.receive_data(request((b"Host", b"a..\xe9")))
+        [event] = server.events()
+        assert isinstance(event, Request)
+        assert event.host == "a..\xe9"
 
     def test_behind_a_request_given_in_parts(self) -> None:
         server = WSConnection(SERVER)
@@ -259,6 +295,14 @@ class TestRefusing:
         assert b"".join(body) == b"sorry"
         assert server.state is client.state is ConnectionState.CLOSED
 
+    def test_a_second_refusal(self) -> None:
+        server = WSConnection(SERVER)
+        server.receive_data(request())
+        server.send(RejectConnection())
+        for event in (RejectConnection(), AcceptConnection(), RejectData(b"")):
+            with pytest.raises(LocalProtocolError):
+                server.send(event)
+
     def test_an_unknown_subprotocol(self) -> None:
         server = WSConnection(SERVER)
         server.receive_data(request())
@@ -357,10 +401,47 @@ class TestParts:
     def test_nonces_differ(self) -> None:
         assert len({generate_nonce() for _ in range(100)}) == 100
 
-    def test_one_exception_tree(self) -> None:
-        assert issubclass(LocalProtocolError, ProtocolError)
-        assert issubclass(RemoteProtocolError, ProtocolError)
-        assert RemoteProtocolError("x").event_hint is None
+    def test_normed_header_dict(self) -> None:
+        headers = [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]
+        assert normed_header_dict(headers) == {b"a": b"1, 3", b"b": b"2"}
+
+    def test_server_extensions(self) -> None:
+        class Plain(Extension):
+            """Leaves every hook as it is."""
+
+            name = "x-plain"
+
+            def __init__(self, answer: bool | str | None) -> None:
+                self.answer = answer
+
+            def offer(self) -> bool:
+                return self.answer is True
+
+            def accept(self, offer: str) -> bool | str | None:
+                return self.answer
+
+        for answer, field in ((True, b"x-plain"), ("", b"x-plain"), ("a=1", b"x-plain; a=1")):
+            assert server_extensions_handshake(["x-plain"], [Plain(answer)]) == field
+        for nothing in (False, None):
+            assert server_extensions_handshake(["x-plain"], [Plain(nothing)]) is None
+        client = WSConnection(CLIENT)
+        wire = client.send(Request("x", "/", extensions=[Plain(True), Plain(None)]))
+        assert b"Extensions" not in wire  # the last of a name counts, and makes no offer
+        client = WSConnection(CLIENT)
+        wire = client.send(Request("x", "/", extensions=[Plain(True)]))
+        assert b"Sec-WebSocket-Extensions: x-plain\r\n" in wire
+
+    def test_extensions_that_were_not_agreed_on(self) -> None:
+        server = WSConnection(SERVER)
+        server.receive_data(request((b"Sec-WebSocket-Extensions", b"x-other")))
+        extension = PerMessageDeflate()
+        answer = server.send(AcceptConnection(extensions=[extension]))
+        assert b"Extensions" not in answer
+        assert not extension.enabled()
+        assert server.send(TextMessage("plain"))[0] == 0x81
+
+    def test_repr(self) -> None:
+        assert "client=True" in repr(WSConnection(CLIENT).handshake)
 
 
 class TestHead:

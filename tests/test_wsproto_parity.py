@@ -791,15 +791,6 @@ class TestValues:
             setattr(cls(*args), next(iter(cls.__match_args__)), 1)
 
 
-def test_pickled_exceptions() -> None:
-    """wsproto's lose their hint on the way; that nobody relies on."""
-    hint = WSCORE.RejectConnection(status_code=431)
-    error = pickle.loads(pickle.dumps(WSCORE.RemoteProtocolError("x", hint)))
-    assert (str(error), error.event_hint) == ("x", hint)
-    failed = pickle.loads(pickle.dumps(WSCORE.ParseFailed("x", WSCORE.CloseReason(1009))))
-    assert (str(failed), failed.code) == ("x", 1009)
-
-
 # Functions
 
 ASCII_VALUES = st.text(st.characters(max_codepoint=127, exclude_characters='"'), max_size=20)

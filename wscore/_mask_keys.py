@@ -28,5 +28,5 @@ def new_mask_key() -> bytes:
 
 
 # A child must not use the keys that its parent will use.
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows, which has no fork
     os.register_at_fork(after_in_child=_keys.clear)
