@@ -438,6 +438,7 @@ cdef bytes _whole_message(object event, bint masked):
 # The decoder
 
 cdef enum:
+    EXTENSION_STEP = 16384  # see the Python twin
     NONE = -1
     CONTINUATION = 0
     TEXT = 1
@@ -706,8 +707,10 @@ cdef class FrameDecoder:
         return piece
 
     cdef size_t _available(self) noexcept:
-        """Bytes of the frame's payload that are there."""
+        """Bytes of the frame's payload that are there and make one step."""
         cdef size_t there = self._end - self._pos
+        if self._extensions is not None and not self._whole and there > EXTENSION_STEP:
+            there = EXTENSION_STEP
         return there if there < self._remaining else <size_t>self._remaining
 
     cdef unsigned _unmask(self, unsigned char *out, size_t size) noexcept:

@@ -281,6 +281,18 @@ class TestLimits:
         assert closes(events) == [1009]  # type: ignore[arg-type]
         assert peak < 1_000_000
 
+    @better("64 KiB become 64 MiB at once")
+    def test_inflation_without_a_limit_goes_in_steps(self, lib: Any) -> None:
+        client = compressing(lib, "CLIENT")
+        client.receive_data(frame(0xC2, deflated(bytes(60_000_000))))
+
+        def look() -> int:
+            return sum(len(event.data) for event in client.events())
+
+        total, _, peak = held(look)
+        assert total == 60_000_000
+        assert peak < 40 * 2**20
+
     @better("the length is looked at when all of it is there")
     def test_the_top_bit_of_a_length(self, lib: Any) -> None:
         connection = lib.Connection(lib.CLIENT)

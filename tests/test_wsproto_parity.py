@@ -258,6 +258,9 @@ def text_piece(*pieces: bytes) -> Callable[[Any], Any]:
     return lambda lib: [kind for kind, _ in events_of(lib.Connection(lib.CLIENT), *pieces)]
 
 
+#: 56,000 bytes that shrink little.
+NOISE = b"".join(WSCORE.generate_accept_token(bytes((i, j))) for i in range(8) for j in range(250))
+
 REMOTE = "raises RemoteProtocolError"
 LOCAL = "raises LocalProtocolError"
 
@@ -372,6 +375,13 @@ DIFFERENCES = [
         ),
         [b"Hello", "CloseConnection"],
         [b"Hello", b"World"],
+    ),
+    Difference(
+        "extensions are given little at once",
+        "16 KiB of a payload: what is inflated from it must not fill the memory",
+        lambda lib: len(deflate_events(frame(0xC2, deflated(NOISE)))(lib)),
+        1,
+        3,
     ),
     Difference(
         "an extension sees each header once",

@@ -42,6 +42,10 @@ if TYPE_CHECKING:  # extensions are above this module: the decoder only calls th
 IMPLEMENTATION: Final = "python"
 KERNEL: Final = "python"
 
+#: Bytes of a payload that extensions are given at once where a message comes in pieces. What they
+#: make of it is one event, and deflated data may grow by a factor of 1,032: to 16 MiB, not 64.
+_EXTENSION_STEP: Final = 16384
+
 _NOT_UTF8: Final = "text that is not UTF-8"
 
 
@@ -252,7 +256,10 @@ class FrameDecoder:
 
     def _take(self) -> bytes:
         """Takes what is there of the frame's payload, unmasked and through the extensions."""
-        with memoryview(self._buffer) as buffer, buffer[: self._remaining] as there:
+        most = self._remaining
+        if self._extensions and not self._whole:
+            most = min(most, _EXTENSION_STEP)
+        with memoryview(self._buffer) as buffer, buffer[:most] as there:
             key = self._key
             piece = bytes(there) if key is None else apply_mask(there, key, self._phase)
         size = len(piece)
