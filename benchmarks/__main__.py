@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import _suites, peers
-from benchmarks._harness import Timing, UnequalWork
+from benchmarks._harness import Timing, UnequalWork, warm_allocator
 from benchmarks._report import Judged, goals_table, load, surroundings, table, to_json
 
 #: Turns and their length in seconds: for figures, and for a look.
@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     facts = surroundings(versions)
     print("\n".join(f"{name}: {fact}" for name, fact in facts.items()), flush=True)
+    warm_allocator()
     measured: dict[str, list[Judged]] = {}
     try:
         for suite in options.suite:
@@ -48,10 +49,23 @@ def main(argv: list[str] | None = None) -> int:
         progress("")
         print("\ninterrupted: what follows is of the rows measured so far", file=sys.stderr)
     facts["load at the end"] = load()
-    print(f"\ngoals (load at the end: {facts['load at the end']})\n{goals_table(measured)}")
+    print(f"\nload at the end: {facts['load at the end']}")
+    print_goals(measured)
     if options.json:
         options.json.write_text(to_json(facts, measured), encoding="utf-8")
     return 0
+
+
+def print_goals(measured: Mapping[str, list[Judged]]) -> None:
+    """Print the goals, those of the Python twin apart."""
+    for heading, twin in (("goals", False), (f"goals of the {_suites.TWIN_TITLE}", True)):
+        tables = {
+            title: rows
+            for title, rows in measured.items()
+            if title.startswith(_suites.TWIN_TITLE) == twin
+        }
+        if any(verdicts for rows in tables.values() for _, verdicts in rows):
+            print(f"\n{heading}\n{goals_table(tables)}")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -46,10 +46,8 @@ def goals_table(tables: Mapping[str, Sequence[Judged]]) -> str:
 
 
 def goal_figure(verdict: Verdict, value: float) -> str:
-    """Write a measured figure in the unit of its goal."""
-    if " ns over " in verdict.goal:
-        return f"{value:.1f} ns"
-    return amount(value, "B") if verdict.goal.endswith(" B") else f"{figure(value)}x"
+    """Write a measured figure in its unit."""
+    return f"{figure(value)}x" if verdict.unit == "x" else amount(value, verdict.unit)
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -29,6 +29,8 @@ TIMED = {
     "growth": growth,
 }
 TWIN = "twin"
+#: What its tables' titles begin with.
+TWIN_TITLE = "Python twin"
 NAMES = [*TIMED, TWIN]
 
 
@@ -102,5 +104,5 @@ def run_twin(settings: Settings) -> Iterator[tuple[str, Judged]]:
             raise RuntimeError(f"the Python twin's run failed: {done.stderr.strip()}")
         tables = from_json(figures.read_text(encoding="utf-8"))
     for title, judged in tables.items():
-        for outcome, found in judged:
-            yield f"Python twin: {title}", (outcome, found)
+        for row in judged:
+            yield f"{TWIN_TITLE}: {title}", row

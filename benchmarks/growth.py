@@ -15,14 +15,15 @@ from functools import partial
 from typing import Any
 
 from benchmarks._harness import US, Contender, Outcome, Row, compared
-from benchmarks.payloads import FIN, KEY, TEXT, ascii_text, in_chunks
+from benchmarks.payloads import CHUNK, FIN, KEY, TEXT, ascii_text, in_chunks, size_name
 from benchmarks.peers import Deflate, Peer
 from benchmarks.peers.wsproto_api import WsprotoApi
-from wscore._framing import IMPLEMENTATION, encode_frame
+from wscore import _framing
+from wscore._framing import encode_frame
 
 MIB = 1 << 20
-#: The Python twin does a sixteenth of it, and calls it by the same name in ratios only.
-SCALE = 1 if IMPLEMENTATION == "cython" else 16
+#: The Python twin does a sixteenth of it.
+SCALE = 1 if _framing.IMPLEMENTATION != "python" else 16
 CONNECTIONS = 10_000
 #: wsproto's take kilobytes each, and it is only beside.
 PEER_CONNECTIONS = 500
@@ -30,15 +31,25 @@ PEER_CONNECTIONS = 500
 
 @dataclass(frozen=True)
 class Work:
-    """A way of receiving one large message: its name, and its chunks at a given size."""
+    """A way of receiving one large message.
 
-    name: str
+    Attributes:
+        kind: Its name but for the size.
+        size: Bytes of the message.
+        chunks: Makes what is received, for a size.
+        parts: Our other sizes, as divisors of the first.
+        peer_size: Bytes for a peer, whose time is long.
+    """
+
+    kind: str
     size: int
     chunks: Callable[[int], Sequence[bytes]]
-    #: Our other sizes, as divisors of the first.
     parts: Sequence[int]
-    #: The divisor for a peer, whose time is long.
-    peer_part: int
+    peer_size: int
+
+    @property
+    def name(self) -> str:
+        return f"{size_name(self.size)} {self.kind}"
 
 
 def fragments(size: int) -> list[bytes]:
@@ -56,9 +67,9 @@ def frame(size: int, chunk: int) -> list[bytes]:
 
 
 WORKS = [
-    Work("1 MiB in 1-byte fragments", MIB, fragments, (4, 16), 64),
-    Work("1 MiB frame byte by byte", MIB, partial(frame, chunk=1), (4, 16), 64),
-    Work("64 MiB message in 64 KiB chunks", 64 * MIB, partial(frame, chunk=64 * 1024), (4,), 4),
+    Work("in 1-byte fragments", MIB // SCALE, fragments, (4, 16), 16 * 1024),
+    Work("frame byte by byte", MIB // SCALE, partial(frame, chunk=1), (4, 16), 16 * 1024),
+    Work("message in 64 KiB chunks", 64 * MIB // SCALE, partial(frame, chunk=CHUNK), (2,), 4 * MIB),
 ]
 
 
@@ -67,7 +78,7 @@ def whole(library: WsprotoApi, chunks: Sequence[bytes]) -> str:
 
     wsproto gives pieces, which its users have to join; wscore does that where it is asked to.
     """
-    options = {"whole_messages": True} if library.name == US else {}
+    options: dict[str, Any] = {"whole_messages": True} if library.name == US else {}
     connection = library.open("server", **options)
     receive_data, events = connection.receive_data, connection.events
     pieces: list[str] = []
@@ -94,13 +105,13 @@ def rows(peers: Sequence[Peer]) -> Iterator[Row]:
     """Rows for time: ours at all sizes, wsproto at a smaller one."""
     us = WsprotoApi(US)
     for work in WORKS:
-        size = work.size // SCALE
+        size = work.size
         contenders = [_contender(US, us, work, size)]
         for part in work.parts:
             contenders.append(_contender(f"{US}, 1/{part}", us, work, size // part))
         for peer in peers:
             if isinstance(peer, WsprotoApi):
-                contenders.append(_contender(peer.name, peer, work, work.size // work.peer_part))
+                contenders.append(_contender(peer.name, peer, work, work.peer_size))
         yield Row(f"{work.name}, a byte", contenders, True)
 
 
@@ -145,7 +156,7 @@ def memory(peers: Sequence[Peer], wanted: Callable[[str], bool]) -> Iterator[Out
     for work in WORKS:
         label = f"{work.name}, held a byte"
         if wanted(label):
-            sizes = [work.size // SCALE, work.size // work.peer_part]
+            sizes = [work.size, work.peer_size]
             values = {
                 library.name: held(library, work, size)
                 for library, size in zip(libraries, sizes, strict=False)

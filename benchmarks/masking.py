@@ -9,20 +9,12 @@ from typing import Any
 
 from benchmarks._harness import US, Contender, Row
 from benchmarks.goals import COPY, EMPTY_CALL
-from benchmarks.payloads import KEY
+from benchmarks.payloads import KEY, size_name
 from benchmarks.peers import Mask, Peer
 from benchmarks.peers.wsproto_api import WsprotoApi
 from wscore import _framing, _framing_py
 
 SIZES = [16, 125, 1024, 16 * 1024, 64 * 1024, 1024 * 1024]
-
-
-def label(size: int) -> str:
-    """Write a size in its unit."""
-    for unit, scale in (("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= scale:
-            return f"{size // scale} {unit}"
-    return f"{size} B"
 
 
 def bytewise(data: bytes) -> bytes:
@@ -89,7 +81,7 @@ def rows_in_place(peers: Sequence[Peer]) -> Iterator[Row]:
             ),
             _limit("bytearray copy", "target[:] = data", target),
         ]
-        yield Row(f"in place, {label(size)}", contenders, bytewise(data))
+        yield Row(f"in place, {size_name(size)}", contenders, bytewise(data))
 
 
 def rows_copying(peers: Sequence[Peer]) -> Iterator[Row]:
@@ -101,7 +93,7 @@ def rows_copying(peers: Sequence[Peer]) -> Iterator[Row]:
         if (pure := twin(_framing_py.apply_mask)) is not None:
             contenders.append(_apart(copying("pure twin", pure, data)))
         contenders.append(_limit(COPY, "bytes(data)", {"data": bytearray(data)}))
-        yield Row(f"copying, {label(size)}", contenders, bytewise(data))
+        yield Row(f"copying, {size_name(size)}", contenders, bytewise(data))
 
 
 def _limit(name: str, statement: str, names: dict[str, Any]) -> Contender:

@@ -17,6 +17,8 @@ CHUNK = 64 * 1024
 #: About how many payload bytes, and how many messages at most, one pass carries.
 PASS_BYTES, PASS_MESSAGES = 256 * 1024, 256
 KEY = b"\x37\xfa\x21\x3d"
+#: What a compressed message ends with, and its frame leaves out (RFC 7692, section 7.2.1).
+TAIL = b"\x00\x00\xff\xff"
 TEXT, BINARY, FIN, RSV1 = 0x1, 0x2, 0x80, 0x40
 
 
@@ -44,6 +46,14 @@ def repeated(name: str, message: str | bytes) -> Payload:
     return Payload(name, [message] * count)
 
 
+def size_name(size: int) -> str:
+    """Write a size in its unit."""
+    for unit, scale in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= scale:
+            return f"{size // scale} {unit}"
+    return f"{size} B"
+
+
 def ascii_text(size: int) -> str:
     """Readable text of that many bytes."""
     return ("The quick brown fox jumps over the lazy dog. " * (size // 45 + 1))[:size]
@@ -57,12 +67,14 @@ def chinese_text(size: int) -> str:
 def chat_json(size: int, seed: int) -> str:
     """A JSON array of chat messages of that many bytes, different for each seed."""
     rng = random.Random(seed)
-    words = ascii_text(45).rstrip(". ").split() + ["yes", "no", "tomorrow", "meeting", "please"]
+    words = ["yes", "no", "tomorrow", "meeting", "please", *ascii_text(43).split()]
     rows: list[str] = []
-    while sum(map(len, rows)) + len(rows) + 1 < size:
+    while True:
         said = " ".join(rng.choices(words, k=rng.randrange(3, 12)))
-        rows.append(f'{{"id":{rng.randrange(10**9)},"from":"user{rng.randrange(99)}","text":"{said}"}}')
-    return f"[{','.join(rows)}]"[: size - 2].ljust(size - 2) + "]]"
+        row = f'{{"id":{rng.randrange(10**9)},"from":"user{rng.randrange(99)}","text":"{said}"}}'
+        if len(",".join([*rows, row])) + 2 > size:
+            return f"[{','.join(rows)}]".ljust(size)
+        rows.append(row)
 
 
 TEXT_32 = repeated("text 32 B", ascii_text(32))
@@ -83,19 +95,23 @@ def frames(payload: Payload, role: str) -> list[bytes]:
     return [encode_frame(first, raw(message), key) for message in payload.messages]
 
 
-def deflated_frames(payload: Payload, role: str) -> list[bytes]:
-    """Encode a pass of messages compressed with a window that they share.
+def deflated(payload: Payload) -> list[bytes]:
+    """Compress a pass of messages with a window that they share, as frames carry them.
 
     The first refers to nothing before it, so that the pass can be taken again and again.
     """
+    compressor = zlib.compressobj(6, zlib.DEFLATED, -15)
+    return [
+        (compressor.compress(raw(message)) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL)
+        for message in payload.messages
+    ]
+
+
+def deflated_frames(payload: Payload, role: str) -> list[bytes]:
+    """Encode a pass of compressed messages as the peer of `role` would send them."""
     first = FIN | RSV1 | (TEXT if payload.text else BINARY)
     key = KEY if role == "server" else None
-    compressor = zlib.compressobj(6, zlib.DEFLATED, -15)
-    encoded = []
-    for message in payload.messages:
-        data = compressor.compress(raw(message)) + compressor.flush(zlib.Z_SYNC_FLUSH)
-        encoded.append(encode_frame(first, data[:-4], key))
-    return encoded
+    return [encode_frame(first, data, key) for data in deflated(payload)]
 
 
 def in_chunks(stream: bytes, size: int = CHUNK) -> list[bytes]:

@@ -9,6 +9,7 @@ from benchmarks._harness import US, Contender, Row
 from benchmarks.payloads import BINARY, BINARY_1M, FIN, PAYLOADS, ROLES, TEXT_32, Payload, raw
 from benchmarks.peers import Deflate, Peer, Sender, by_name
 from benchmarks.peers.wsproto_api import WsprotoApi
+from benchmarks.receiving import limits
 from wscore._framing import encode_frame_header
 
 
@@ -37,6 +38,7 @@ def row(
             contenders.append(
                 Contender(library.name, "take(messages)", names, work=work, result=result)
             )
+    contenders += limits(payload)
     return Row(label, contenders, list(payload.messages))
 
 
@@ -57,7 +59,7 @@ def rows(peers: Sequence[Peer]) -> Iterator[Row]:
 
 
 def rows_apart(peers: Sequence[Peer]) -> Iterator[Row]:
-    """The row for a large message of which nothing is copied: a header, and the payload as it is."""
+    """The row for a large message of which nothing is copied: its header is sent apart."""
     large = raw(BINARY_1M.messages[0])
     short = raw(TEXT_32.messages[0])
 

@@ -1,4 +1,4 @@
-"""The libraries that are compared, each behind the same two functions; imports one module a library.
+"""The libraries that are compared, each behind the same functions; imports a module for each.
 
 A peer receives and sends by the means that its own users have, with all that belongs to it: text
 checked and handed out as str, frames masked by a client. What is timed is `take`: a whole pass in

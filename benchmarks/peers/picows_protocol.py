@@ -79,9 +79,7 @@ class Picows:
         feed(protocol, [_answer(transport.last()) if role == "client" else _request()])
         return protocol, transport
 
-    def receiver(
-        self, role: str, text: bool, deflate: Deflate | None = None
-    ) -> Receiver | None:
+    def receiver(self, role: str, text: bool, deflate: Deflate | None = None) -> Receiver | None:
         if deflate is not None:
             return None  # it has no permessage-deflate
 
