@@ -123,7 +123,8 @@ def measure(row: Row, timing: Timing) -> Outcome:
     # Ourselves once more at the other end of the turn: the A/A pair.
     entries = [*row.contenders, row.contenders[0]]
     timers = [timeit.Timer(c.statement, globals=dict(c.names)) for c in entries]
-    loops = [loops_for(timer, timing.seconds) for timer in timers]
+    loops = [loops_for(timer, timing.seconds) for timer in timers[:-1]]
+    loops.append(loops[0])
     samples: list[list[float]] = [[] for _ in entries]
     for turn in range(timing.turns):
         order = range(len(entries))
