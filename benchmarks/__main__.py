@@ -12,7 +12,7 @@ from benchmarks._harness import Timing, UnequalWork, warm_allocator
 from benchmarks._report import Judged, goals_table, load, surroundings, table, to_json
 
 #: Turns and their length in seconds: for figures, and for a look.
-FULL, QUICK = Timing(7, 0.02), Timing(3, 0.002)
+FULL, QUICK = Timing(17, 0.008), Timing(3, 0.002)
 
 
 def main(argv: list[str] | None = None) -> int:

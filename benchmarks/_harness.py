@@ -1,9 +1,10 @@
 """Times contenders side by side; knows nothing of WebSockets, imports nothing of the suite.
 
-The contenders of a row take turns, so that whatever else the machine does slows all of them alike.
-A ratio is taken within each turn, and the median of these ratios is what is printed. We run twice
-in each turn, first and last: how much these two differ is the row's noise. Before any timing every
-contender shows its result once, and one that is not as expected is an error.
+What counts is CPU time, so that waiting for a busy core does not. The contenders of a row take
+short turns, so that whatever else the machine does slows all of them alike. A ratio is taken within
+each turn, and the median of these ratios is what is printed. We run twice in each turn, first and
+last: how much these two differ is the row's noise. Before any timing every contender shows its
+result once, and one that is not as expected is an error.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import statistics
 import timeit
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import thread_time
 from typing import Any
 
 #: The contender whose times the others are compared with.
@@ -122,7 +124,7 @@ def measure(row: Row, timing: Timing) -> Outcome:
     assert row.contenders[0].name == US
     # Ourselves once more at the other end of the turn: the A/A pair.
     entries = [*row.contenders, row.contenders[0]]
-    timers = [timeit.Timer(c.statement, globals=dict(c.names)) for c in entries]
+    timers = [timeit.Timer(c.statement, timer=thread_time, globals=dict(c.names)) for c in entries]
     loops = [loops_for(timer, timing.seconds) for timer in timers[:-1]]
     loops.append(loops[0])
     samples: list[list[float]] = [[] for _ in entries]

@@ -73,8 +73,8 @@ def run(name: str, settings: Settings) -> Iterator[tuple[str, Judged]]:
         yield from run_twin(settings)
         return
     timing = settings.timing
-    if settings.quick and name == "growth":  # a turn of its rows takes a second and more
-        timing = replace(timing, turns=1)
+    if name == "growth":  # a turn of its rows takes a second and more
+        timing = replace(timing, turns=1 if settings.quick else min(timing.turns, 5))
     for title, rows in TIMED[name].TABLES.items():
         for row in rows(settings.peers):
             if settings.wanted(row.label):
@@ -96,7 +96,7 @@ def run_twin(settings: Settings) -> Iterator[tuple[str, Judged]]:
         command = [
             *(sys.executable, "-m", "benchmarks", "--suite", ",".join(suites)),
             *("--peers", "wsproto", "--match", settings.match, "--json", str(figures)),
-            *("--turns", str(min(settings.timing.turns, 5))),
+            *("--turns", str(settings.timing.turns)),
             *("--seconds", str(settings.timing.seconds)),
         ]
         environment = {**os.environ, "WSCORE_PURE_PYTHON": "1"}
