@@ -1,1 +1,1 @@
-"""Benchmarks of wscore beside its peers; `python -m benchmarks` runs them all."""
+"""Speed and memory of wscore beside other libraries: `python -m benchmarks`."""

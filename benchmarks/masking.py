@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from benchmarks._harness import US, Contender, Goal, Row
+from benchmarks._harness import US, Contender, Row
+from benchmarks.goals import COPY, EMPTY_CALL
+from benchmarks.payloads import KEY, size_name
+from benchmarks.peers import Mask, Peer
+from benchmarks.peers.wsproto_api import WsprotoApi
 from wscore import _framing, _framing_py
 
 SIZES = [16, 125, 1024, 16 * 1024, 64 * 1024, 1024 * 1024]
-KEY = b"\x37\xfa\x21\x3d"
-PEERS = ["wsproto", "websockets", "aiohttp"]
-EMPTY_CALL = "empty call"
-COPY = "bytes(buf)"
-
-
-def label(size: int) -> str:
-    """Write a size in its unit."""
-    for unit, scale in (("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= scale:
-            return f"{size // scale} {unit}"
-    return f"{size} B"
 
 
 def bytewise(data: bytes) -> bytes:
@@ -30,86 +22,88 @@ def bytewise(data: bytes) -> bytes:
     return bytes(byte ^ KEY[index % 4] for index, byte in enumerate(data))
 
 
-def in_place(
-    name: str, mask: Callable[..., object], data: bytes, *, key_first: bool = False
-) -> Contender:
+def empty_call() -> Callable[[Any, Any], object]:
+    """Find a function of two arguments that does nothing: what a call alone costs.
+
+    Cython's own modules are compiled by Cython, as our kernels' entry and aiohttp's are, and one of
+    them has such a method: it returns its first argument. Without it, an operator does.
+    """
+    try:
+        from Cython.Compiler.StringEncoding import EncodedString
+    except ImportError:
+        return operator.is_
+    method: Callable[[Any, Any], object] = EncodedString.__deepcopy__
+    return method if type(method).__name__ == "cython_function_or_method" else operator.is_
+
+
+def in_place(name: str, mask: Mask, data: bytes) -> Contender:
     """Make a contender that masks its own buffer where it lies."""
-    buffer = bytearray(data)
 
     def result() -> bytes:
         once = bytearray(data)
-        mask(*((KEY, once) if key_first else (once, KEY)))
+        eval(mask.statement, {"mask": mask.function, "key": KEY, "data": once})
         return bytes(once)
 
-    statement = "mask(key, buffer)" if key_first else "mask(buffer, key)"
-    return Contender(name, statement, {"mask": mask, "key": KEY, "buffer": buffer}, result=result)
+    names = {"mask": mask.function, "key": KEY, "data": bytearray(data)}
+    return Contender(name, mask.statement, names, result=result)
 
 
-def copying(name: str, mask: Callable[..., Any], data: bytes | bytearray) -> Contender:
-    """Make a contender that returns the masked bytes and leaves its input alone."""
-    names = {"mask": mask, "key": KEY, "data": data}
-    return Contender(name, "mask(data, key)", names, result=lambda: bytes(mask(data, KEY)))
+def copying(name: str, mask: Mask, data: bytes) -> Contender:
+    """Make a contender that returns the masked bytes."""
+    source = bytearray(data) if name == "wsproto" else data  # its masker wants a bytearray
+    names = {"mask": mask.function, "key": KEY, "data": source}
+    return Contender(
+        name, mask.statement, names, result=lambda: bytes(eval(mask.statement, dict(names)))
+    )
 
 
-def rows_in_place() -> Iterator[Row]:
+def twin(mask: Callable[..., object]) -> Mask | None:
+    """Name the Python twin's function, unless it is ours already."""
+    return Mask("mask(data, key)", mask) if _framing.IMPLEMENTATION != "python" else None
+
+
+def rows_in_place(peers: Sequence[Peer]) -> Iterator[Row]:
     """Rows for masking a buffer where it lies."""
+    call = empty_call()
     for size in SIZES:
         data = os.urandom(size)
-        contenders = [
-            in_place(US, _framing.apply_mask_inplace, data),
-            Contender(EMPTY_CALL, "call(a, b)", {"call": operator.is_, "a": data, "b": KEY}),
-            Contender(
-                "bytearray copy", "target[:] = data", {"target": bytearray(data), "data": data}
+        target = {"target": bytearray(data), "data": data}
+        masks = [(library.name, library.mask_in_place()) for library in (WsprotoApi(US), *peers)]
+        contenders = [in_place(name, mask, data) for name, mask in masks if mask is not None]
+        if (pure := twin(_framing_py.apply_mask_inplace)) is not None:
+            contenders.append(_apart(in_place("pure twin", pure, data)))
+        contenders += [
+            _limit(EMPTY_CALL, "call(a, b)", {"call": call, "a": target["target"], "b": KEY}),
+            _limit(
+                "operator.is_",
+                "call(a, b)",
+                {"call": operator.is_, "a": target["target"], "b": KEY},
             ),
+            _limit("bytearray copy", "target[:] = data", target),
         ]
-        if _framing.IMPLEMENTATION != "python":
-            contenders.append(in_place("pure twin", _framing_py.apply_mask_inplace, data))
-        try:
-            from aiohttp._websocket.helpers import websocket_mask
-        except ImportError:
-            pass
-        else:
-            contenders.append(in_place("aiohttp", websocket_mask, data, key_first=True))
-        goals = [Goal(EMPTY_CALL, "over", 5)] if size == 16 else []
-        yield Row(f"in place, {label(size)}", contenders, bytewise(data), goals)
+        yield Row(f"in place, {size_name(size)}", contenders, bytewise(data))
 
 
-def rows_copying() -> Iterator[Row]:
+def rows_copying(peers: Sequence[Peer]) -> Iterator[Row]:
     """Rows for masking into new bytes."""
     for size in SIZES:
         data = os.urandom(size)
-        contenders = [
-            copying(US, _framing.apply_mask, data),
-            Contender(COPY, "bytes(data)", {"data": bytearray(data)}),
-        ]
-        if _framing.IMPLEMENTATION != "python":
-            contenders.append(copying("pure twin", _framing_py.apply_mask, data))
-        try:
-            from wsproto.frame_protocol import XorMaskerSimple
-        except ImportError:
-            pass
-        else:
-
-            def simple(data: bytearray, key: bytes, masker: Any = XorMaskerSimple) -> bytearray:
-                masked: bytearray = masker(key).process(data)
-                return masked
-
-            contenders.append(copying("wsproto", simple, bytearray(data)))
-        try:
-            from websockets.speedups import apply_mask
-        except ImportError:
-            pass
-        else:
-            contenders.append(copying("websockets", apply_mask, data))
-        goals = []
-        if size <= 125:
-            goals.append(Goal("wsproto", "faster", 35))
-        elif size >= 1 << 20:
-            goals.append(Goal(COPY, "of", 1.05))
-        elif size >= 1 << 14:
-            goals.append(Goal(COPY, "of", 1.3))
-        yield Row(f"copying, {label(size)}", contenders, bytewise(data), goals)
+        masks = [(library.name, library.mask_copying()) for library in (WsprotoApi(US), *peers)]
+        contenders = [copying(name, mask, data) for name, mask in masks if mask is not None]
+        if (pure := twin(_framing_py.apply_mask)) is not None:
+            contenders.append(_apart(copying("pure twin", pure, data)))
+        contenders.append(_limit(COPY, "bytes(data)", {"data": bytearray(data)}))
+        yield Row(f"copying, {size_name(size)}", contenders, bytewise(data))
 
 
-# picows masks inside its transport and offers no function to time.
-TABLES = {"masking in place": rows_in_place, "masking into new bytes": rows_copying}
+def _limit(name: str, statement: str, names: dict[str, Any]) -> Contender:
+    return Contender(name, statement, names, peer=False)
+
+
+def _apart(contender: Contender) -> Contender:
+    return Contender(
+        contender.name, contender.statement, contender.names, result=contender.result, peer=False
+    )
+
+
+TABLES = {"masking in place, a call": rows_in_place, "masking into new bytes, a call": rows_copying}
