@@ -438,7 +438,7 @@ cdef bytes _whole_message(object event, bint masked):
 # The decoder
 
 cdef enum:
-    EXTENSION_STEP = 16384  # see the Python twin
+    EXTENSION_STEP = 8192  # see the Python twin
     NONE = -1
     CONTINUATION = 0
     TEXT = 1

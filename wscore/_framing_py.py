@@ -43,8 +43,8 @@ IMPLEMENTATION: Final = "python"
 KERNEL: Final = "python"
 
 #: Bytes of a payload that extensions are given at once where a message comes in pieces. What they
-#: make of it is one event, and deflated data may grow by a factor of 1,032: to 16 MiB, not 64.
-_EXTENSION_STEP: Final = 16384
+#: make of it is one event, and deflated data may grow by a factor of 1,032: to 8 MiB, not 64.
+_EXTENSION_STEP: Final = 8192
 
 _NOT_UTF8: Final = "text that is not UTF-8"
 
