@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from benchmarks._harness import US, Contender, Row
-from benchmarks.payloads import BINARY, BINARY_1M, FIN, PAYLOADS, ROLES, TEXT_32, Payload, raw
+from benchmarks.payloads import BINARY_1M, PAYLOADS, ROLES, TEXT_32, Payload, raw
 from benchmarks.peers import Deflate, Peer, Sender, by_name
 from benchmarks.peers.wsproto_api import WsprotoApi
 from benchmarks.receiving import limits
-from wscore._framing import encode_frame_header
+from wscore.events import BytesMessage
+
+APART = ("aiohttp", "picows")
 
 
 def row(
@@ -60,33 +63,38 @@ def rows(peers: Sequence[Peer]) -> Iterator[Row]:
 
 def rows_apart(peers: Sequence[Peer]) -> Iterator[Row]:
     """The row for a large message of which nothing is copied: its header is sent apart."""
-    large = raw(BINARY_1M.messages[0])
-    short = raw(TEXT_32.messages[0])
+    us = WsprotoApi(US)
+    large, short = (raw(payload.messages[0]) for payload in (BINARY_1M, TEXT_32))
+    send_parts = us.open("server").send_parts
+    names = {"send_parts": send_parts, "Message": BytesMessage}
 
     def contender(name: str, data: bytes) -> Contender:
-        names = {"header": encode_frame_header, "first": FIN | BINARY, "data": data}
-        return Contender(name, "header(first, len(data)), data", names, peer=False)
+        statement = "send_parts(Message(data=data))"
+        result = partial(_parts_read_back, send_parts, peers, data) if data is large else None
+        return Contender(name, statement, {**names, "data": data}, result=result, peer=False)
 
-    judge = by_name(peers, "wsproto") or WsprotoApi(US)
-    receiver = judge.receiver("client", False)
-    assert receiver is not None
-
-    def result() -> list[bytes]:
-        assert receiver is not None
-        return receiver.messages([encode_frame_header(FIN | BINARY, len(large)), large])
-
-    ours = contender(US, large)
-    contenders = [
-        Contender(US, ours.statement, ours.names, result=result),
-        contender(f"{US}, 32 B", short),
-    ]
+    contenders = [contender(US, large), contender(f"{US}, 32 B", short)]
+    # Of the others these write the payload of a server's large message apart.
     for library in peers:
-        sender = library.sender("server", False)
-        if sender is not None and library.name in ("aiohttp", "picows"):
-            checked = partial(_read_back, sender, judge, "server", BINARY_1M, None)
-            names = {"take": sender.take, "messages": BINARY_1M.messages}
-            contenders.append(Contender(library.name, "take(messages)", names, result=checked))
+        sender = library.sender("server", False) if library.name in APART else None
+        if sender is not None:
+            judge = by_name(peers, "wsproto") or us
+            result = partial(_read_back, sender, judge, "server", BINARY_1M, None)
+            statement_names = {"take": sender.take, "messages": BINARY_1M.messages}
+            contenders.append(
+                Contender(library.name, "take(messages)", statement_names, result=result)
+            )
     yield Row("server sends binary 1 MiB as header and payload", contenders, [large])
+
+
+def _parts_read_back(
+    send_parts: Callable[..., tuple[bytes, Any]], peers: Sequence[Peer], data: bytes
+) -> list[Any]:
+    header, payload = send_parts(BytesMessage(data=data))
+    receiver = (by_name(peers, "wsproto") or WsprotoApi(US)).receiver("client", False)
+    if payload is not data or receiver is None:
+        return ["a copy"]
+    return receiver.messages([header + payload])
 
 
 TABLES = {"sending, a message": rows, "sending without a copy": rows_apart}
