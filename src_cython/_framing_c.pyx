@@ -448,6 +448,11 @@ cdef enum:
     PONG = 10
 
 
+# What the hooks of extensions are shown, made once.
+cdef dict _OPCODES = {int(opcode): opcode for opcode in Opcode}
+cdef list _RSV_BITS = [RsvBits(bool(bits & 4), bool(bits & 2), bool(bits & 1)) for bits in range(8)]
+
+
 cdef uint64_t _limit(str name, object value) except? 0:
     if value is None:
         return MAX_LENGTH
@@ -679,9 +684,9 @@ cdef class FrameDecoder:
     cdef int _offer_header(self, int opcode, unsigned char first, uint64_t length) except -1:
         """Shows the header to the extensions; a reserved bit that none of them claims is a violation."""
         cdef unsigned char claimed = 0
-        rsv = RsvBits(bool(first & 0x40), bool(first & 0x20), bool(first & 0x10))
+        rsv = _RSV_BITS[(first >> 4) & 7]
         for extension in self._extensions:
-            answer = extension.frame_inbound_header(self, Opcode(opcode), rsv, length)
+            answer = extension.frame_inbound_header(self, _OPCODES[opcode], rsv, length)
             if isinstance(answer, CloseReason):
                 raise ParseFailed("frame header refused by an extension", answer)
             used1, used2, used3 = answer

@@ -2,7 +2,8 @@
  *
  * All vector kernels have one shape: the last vector of the input, which overlaps the one before it, is loaded first (an
  * in-place call would otherwise read bytes already masked), then full vectors from the front, then the tail is stored. The
- * tail starts at an offset that need not be a multiple of four, so its key is the word rotated by that offset.
+ * tail starts at an offset that need not be a multiple of four, so its key is the word rotated by that offset. A long input has
+ * a head for the same reason: its vectors begin where the destination is aligned, and the head overlaps the first of them.
  */
 #include "xor_mask.h"
 
@@ -41,14 +42,21 @@ static unsigned mask_word(unsigned char *dst, const unsigned char *src, size_t n
     return (seen & UINT64_C(0x8080808080808080)) ? 0x80 : 0;
 }
 
+/* From this many bytes on, aligned stores gain more than it costs to begin at such an address. */
+#define ALIGN_FROM 4096
+
 /* One body for every vector width. Four vectors a turn: enough for the loads to overlap. */
 #define VECTOR_KERNEL(NAME, TARGET, V, WIDTH, SMALLER, LOAD, STORE, SPLAT, XOR, OR, HIGH)                                 \
     TARGET static unsigned NAME(unsigned char *dst, const unsigned char *src, size_t n, uint32_t key) {                   \
         if (n < WIDTH) return SMALLER(dst, src, n, key);                                                                  \
-        V k = SPLAT(key);                                                                                                 \
+        V k = SPLAT(key), head = XOR(LOAD(src), k);                                                                       \
         V tail = XOR(LOAD(src + n - WIDTH), SPLAT(xor_mask_rotated(key, n - WIDTH)));                                     \
-        V seen = tail;                                                                                                    \
+        V seen = OR(head, tail);                                                                                          \
         size_t i = 0;                                                                                                     \
+        if (n >= ALIGN_FROM) {                                                                                            \
+            i = WIDTH - ((uintptr_t)dst & (WIDTH - 1));                                                                   \
+            k = SPLAT(xor_mask_rotated(key, i));                                                                          \
+        }                                                                                                                 \
         for (; n - i >= 4 * WIDTH; i += 4 * WIDTH) {                                                                      \
             V a = XOR(LOAD(src + i), k), b = XOR(LOAD(src + i + WIDTH), k);                                               \
             V c = XOR(LOAD(src + i + 2 * WIDTH), k), d = XOR(LOAD(src + i + 3 * WIDTH), k);                               \
@@ -63,6 +71,7 @@ static unsigned mask_word(unsigned char *dst, const unsigned char *src, size_t n
             STORE(dst + i, a);                                                                                            \
             seen = OR(seen, a);                                                                                           \
         }                                                                                                                 \
+        if (n >= ALIGN_FROM) STORE(dst, head);                                                                            \
         STORE(dst + n - WIDTH, tail);                                                                                     \
         return HIGH(seen);                                                                                                \
     }

@@ -58,6 +58,17 @@ class TestApplyMask:
         assert framing.apply_mask(framing.apply_mask(data, KEY, 1), KEY, 1) == data
         assert framing.apply_mask(data, KEY)[-7:] == bytewise(data, KEY)[-7:]
 
+    @pytest.mark.parametrize("length", [4095, 4096, 4097, 4159, 5000, 8191])
+    def test_every_alignment_of_a_long_payload(self, framing: ModuleType, length: int) -> None:
+        source = random.Random(5).randbytes(length)
+        for offset in range(0, 65, 1 if framing.IMPLEMENTATION == "cython" else 13):
+            expected = bytewise(source, KEY, offset & 3)
+            room = bytearray(offset) + source + bytes(64)
+            with memoryview(room)[offset : offset + length] as piece:
+                assert framing.apply_mask(piece, KEY, offset & 3) == expected
+                framing.apply_mask_inplace(piece, KEY, offset & 3)
+            assert room == bytes(offset) + expected + bytes(64)
+
     @pytest.mark.parametrize(
         "data",
         [b"hello", bytearray(b"hello"), memoryview(b"hello"), memoryview(b"xhello")[1:]],
@@ -134,7 +145,7 @@ class TestKernels:
                 except ValueError:
                     continue
                 ran.append(name)
-                for length in (*range(300), 1000, 1023, 1024, 1025, 4096):
+                for length in (*range(300), 1000, 1023, 1024, 1025, 4095, 4096):
                     for phase in range(4):
                         expected = bytewise(source[:length], KEY, phase)
                         assert framing_c.apply_mask(source[:length], KEY, phase) == expected
