@@ -222,6 +222,7 @@ class TestMalformedRequest:
             (request(start=b"POST /chat HTTP/1.1"), 400),
             (request(start=b"GET /chat HTTP/1.0"), 400),
             (request((b"Host", None)), 400),
+            (request((b"Host", None), start=b"GET /chat HTTP/1.2"), 400),
             (request((b"Upgrade", None)), 400),
             (request((b"Upgrade", b"h2c")), 400),
             (request((b"Connection", None)), 400),
@@ -512,6 +513,7 @@ PIECE = st.one_of(
     st.sampled_from(
         [
             b"GET / HTTP/1.1\r\n",
+            b"GET / HTTP/1.2\r\n",
             b"HTTP/1.1 101 Switching Protocols\r\n",
             b"HTTP/1.1 403 \r\n",
             b"HTTP/1.1 100 \r\n",

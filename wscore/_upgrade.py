@@ -65,7 +65,8 @@ def read_request(headers: Headers, target: str) -> tuple[Request, bytes]:
     if "websocket" not in _tokens(headers, b"upgrade"):
         raise _missing("Upgrade: websocket")
     host = _single(headers, b"host")
-    assert host is not None  # h11 demands it
+    if host is None:  # h11 demands it of HTTP/1.1 alone
+        raise _missing("Host")
     _single(headers, b"origin")
     if _has_body(headers):
         raise refusal("Upgrade request with a body")
