@@ -144,6 +144,12 @@ class TestSendingInParts:
         compressed, empty = Connection(SERVER, [extension]).send_parts(BytesMessage(b"x"))
         assert (compressed[0], empty) == (0xC2, b"")
 
+    def test_a_scattered_buffer_is_refused_as_by_send(self) -> None:
+        event = BytesMessage(memoryview(b"abcdef")[::2])
+        for send in (Connection(SERVER).send, Connection(SERVER).send_parts):
+            with pytest.raises(BufferError):
+                send(event)
+
     def test_not_when_closing(self) -> None:
         server = Connection(SERVER)
         server.send(CloseConnection(1000))

@@ -124,7 +124,7 @@ class Connection(OpenConnection):
 
         Where no byte has to change, in whole binary messages of a server without extensions, the
         second part is the message's own ``data``: a large one is not copied. Otherwise the first
-        part is what :meth:`send` returns, and the second is empty. Raises as :meth:`send`.
+        part is what :meth:`send` returns, and the second is empty. Raises as :meth:`send` does.
         """
         if (
             isinstance(event, Message)
@@ -133,8 +133,9 @@ class Connection(OpenConnection):
             and self._plain
             and not self.client
             and self.state is _OPEN
+            and (view := memoryview(event.data)).c_contiguous
         ):
-            return encode_frame_header(0x82, memoryview(event.data).nbytes), event.data
+            return encode_frame_header(0x82, view.nbytes), event.data
         return self.send(event), b""
 
     def _send_other(self, event: Event) -> bytes:
