@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ._close_payload import decode_close_payload
 from ._codes import CloseReason, Opcode, RsvBits
-from ._deflate import TAIL
+from ._deflate import MAX_ROOM, TAIL
 from ._events_py import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 from ._primitives_py import MAX_LENGTH, apply_mask, bytes_view
 from .errors import ParseFailed
@@ -276,7 +276,8 @@ class FrameDecoder:
         assert self._deflate is not None
         if ends:
             piece += TAIL
-        result = self._deflate.inflate(self._client, piece, self.message_room, ends)
+        room = min(self.message_room, MAX_ROOM)
+        result = self._deflate.inflate(self._client, piece, room, ends)
         if isinstance(result, CloseReason):
             raise ParseFailed("payload refused by an extension", result)
         return result

@@ -27,6 +27,7 @@ from ._primitives_py import apply_mask, apply_mask_inplace, encode_frame, encode
 from .errors import LocalProtocolError
 
 if TYPE_CHECKING:  # extensions are above this module: it only has messages compressed
+    from ._deflate import Deflater
     from .extensions import PerMessageDeflate
 
 IMPLEMENTATION: Final = "python"
@@ -97,12 +98,11 @@ class OpenConnection:
     def _prepared_frame(self, message: PreparedMessage) -> bytes:
         """The frame that all servers with the same way of compressing, or with none, share."""
         deflater = None if self._deflate is None else self._deflate.deflater_alone(self.client)
-        frame = message._frames.get(deflater)
+        frames: dict[Deflater | None, bytes] = vars(message)["_frames"]
+        frame = frames.get(deflater)
         if frame is None:
             payload = None if deflater is None else deflater.deflate_alone(_raw(message.data))
-            frame = message._frames.setdefault(
-                deflater, _message_frame(message.data, False, payload)
-            )
+            frame = frames.setdefault(deflater, _message_frame(message.data, False, payload))
         return frame
 
     def receive_data(self, data: bytes | None) -> None:

@@ -18,7 +18,7 @@ from wscore._primitives_c cimport MAX_LENGTH, copied, mask, utf8_str, xor_mask_k
 
 from wscore._close_payload import decode_close_payload
 from wscore._codes import CloseReason, Opcode, RsvBits
-from wscore._deflate import TAIL
+from wscore._deflate import MAX_ROOM, TAIL
 from wscore.errors import ParseFailed
 
 cdef extern from "Python.h":
@@ -38,6 +38,7 @@ cdef enum:
 
 
 cdef bytes _TAIL = TAIL
+cdef uint64_t _MAX_ROOM = MAX_ROOM
 
 # What the hooks of extensions are shown, made once.
 cdef dict _OPCODES = {int(opcode): opcode for opcode in Opcode}
@@ -281,10 +282,10 @@ cdef class FrameDecoder:
         self._unmask(start, size)
         if ends:
             memcpy(start + size, PyBytes_AS_STRING(_TAIL), 4)
-        result = self._deflate.inflate(self._client, piece, self._max_message - self._size, ends)
-        if isinstance(result, CloseReason):
+        result = self._deflate.inflate(self._client, piece, min(self._max_message - self._size, _MAX_ROOM), ends)
+        if type(result) is not bytes:
             raise ParseFailed("payload refused by an extension", result)
-        return result if type(result) is bytes else copied(result)
+        return result
 
     cdef object _run_extensions(self, bytes piece):
         cdef bint complete = self._remaining == 0
