@@ -6,7 +6,7 @@ It turns the bytes of a peer into events. Frame headers are checked here, payloa
 
 from __future__ import annotations
 
-from codecs import getincrementaldecoder
+from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -88,8 +88,9 @@ class FrameDecoder:
         self._compressed = False
         self._fragments = 0
         self._size = 0
-        self._utf8 = getincrementaldecoder("utf-8")()
-        self._held = bytearray()
+        # Made when first needed, as most connections are idle.
+        self._utf8: IncrementalDecoder | None = None
+        self._held: bytearray | None = None
 
     @property
     def client(self) -> bool:
@@ -131,7 +132,8 @@ class FrameDecoder:
                 event = CloseConnection(exc.code, str(exc))
             if type(event) is CloseConnection:
                 self._closed = True
-                self._buffer = self._held = bytearray()
+                self._buffer = bytearray()
+                self._held = None
         if event is None:
             raise StopIteration
         return event
@@ -317,7 +319,9 @@ class FrameDecoder:
                 f"message of more than {self._max_message} bytes", CloseReason.MESSAGE_TOO_BIG
             )
         is_text = self._message is Opcode.TEXT
-        text = self._decode(piece, message_finished) if is_text else ""
+        text = ""
+        if is_text and not (self._whole and not message_finished and self._is_ascii(piece)):
+            text = self._decode(piece, message_finished)
         if frame_finished:
             self._opcode = None
         if message_finished:
@@ -329,8 +333,16 @@ class FrameDecoder:
             return BytesMessage(piece, frame_finished, message_finished)
         return self._hold(piece, text, is_text, message_finished)
 
+    def _is_ascii(self, piece: bytes) -> bool:
+        """Whether the piece is text without need to look closer, as no character is cut."""
+        return piece.isascii() and (self._utf8 is None or not self._utf8.getstate()[0])
+
     def _decode(self, piece: bytes, final: bool) -> str:
         try:
+            if self._utf8 is None:
+                if final:
+                    return piece.decode()
+                self._utf8 = getincrementaldecoder("utf-8")()
             text = self._utf8.decode(piece, final)
             # CPython waits for the third byte of a surrogate, which strict UTF-8 never has.
             if not final and b"\xed\xa0" <= self._utf8.getstate()[0] < b"\xee":
@@ -343,13 +355,14 @@ class FrameDecoder:
         """Keeps a piece until its message is whole; kept as bytes, since many small str would take
         50 times the room.
         """
-        if not finished:
-            self._held += piece
-            return None
-        if not self._held:
-            return TextMessage(text) if is_text else BytesMessage(piece)
+        if self._held is None:
+            if finished:
+                return TextMessage(text) if is_text else BytesMessage(piece)
+            self._held = bytearray()
         self._held += piece
-        whole, self._held = self._held, bytearray()
+        if not finished:
+            return None
+        whole, self._held = self._held, None
         return TextMessage(whole.decode()) if is_text else BytesMessage(bytes(whole))
 
 
