@@ -14,7 +14,7 @@ from ._close_payload import decode_close_payload
 from ._codes import CloseReason, Opcode, RsvBits
 from ._deflate import MAX_ROOM, TAIL
 from ._events_py import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
-from ._primitives_py import MAX_LENGTH, apply_mask, bytes_view
+from ._primitives_py import MAX_LENGTH, apply_mask_inplace, bytes_view
 from .errors import ParseFailed
 
 if TYPE_CHECKING:  # extensions are above this module: the decoder only calls their hooks
@@ -260,11 +260,16 @@ class FrameDecoder:
         most = self._remaining
         if self._extensions and not self._whole:
             most = min(most, _EXTENSION_STEP)
-        with memoryview(self._buffer) as buffer, buffer[:most] as there:
-            key = self._key
-            piece = bytes(there) if key is None else apply_mask(there, key, self._phase)
-        size = len(piece)
-        del self._buffer[:size]
+        taken = self._buffer
+        if len(taken) <= most:
+            self._buffer = bytearray()
+        else:
+            taken = taken[:most]
+            del self._buffer[:most]
+        size = len(taken)
+        if self._key is not None:
+            apply_mask_inplace(taken, self._key, self._phase)
+        piece = bytes(taken)
         self._remaining -= size
         self._phase = (self._phase + size) & 3
         if self._deflate is not None:

@@ -92,14 +92,13 @@ def apply_mask_inplace(buffer: bytearray | memoryview, key: Buffer, phase: int =
         TypeError, ValueError: as :func:`apply_mask`.
         BufferError: the buffer is read-only or not contiguous.
     """
+    if type(buffer) is bytearray and len(buffer) > _SHORT:
+        _xor_inplace(buffer, _rotated(key, phase))
+        return (phase + len(buffer)) & 3
     view = bytes_view(buffer)
     if view.readonly:
         raise BufferError("the buffer is read-only")
-    key = _rotated(key, phase)
-    if type(buffer) is bytearray and len(buffer) > _SHORT:
-        _xor_inplace(buffer, key)
-    else:
-        view[:] = apply_mask(view, key)
+    view[:] = apply_mask(view, key, phase)
     return (phase + len(view)) & 3
 
 
