@@ -8,6 +8,7 @@ turn is a number of messages, found before it so that it takes about the time th
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from benchmarks._harness import US, Contender, Outcome, Row, Timing, UnequalWork
 from benchmarks.load import Done, Load, LoadError
 from benchmarks.servers import Program, Server
 
+#: What a server has open beside its connections, at most.
+_OWN_DESCRIPTORS = 100
 #: Does that many messages' work.
 Work = Callable[[Load, int], Done]
 
@@ -44,6 +47,12 @@ def cores() -> tuple[int, int]:
     """Return the core for servers and the one for load, which are the same if there is but one."""
     usable = sorted(os.sched_getaffinity(0))
     return usable[0], usable[-1]
+
+
+def affordable(connections: int) -> int:
+    """Return that many connections, or as many as the limit of descriptors has room for."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return connections if hard < 0 else min(connections, hard - _OWN_DESCRIPTORS)
 
 
 def station(stack: ExitStack, program: Program, options: Sequence[str] = ()) -> Station:

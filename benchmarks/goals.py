@@ -154,6 +154,14 @@ GOALS: dict[str, tuple[Goal, ...]] = {
         Goal("faster", 0.6, "serve_tcp"),
     ),
     "echo JSON 1 KiB, deflate": (Goal("faster", 1, "aiohttp"),),
+    "fan-out to 1,000 members, time": (
+        Goal("faster", 5, "trio-websocket"),
+        Goal("faster", 0.9, "socketify"),
+    ),
+    "fan-out to 5,000 members, time": (
+        Goal("faster", 3.5, "trio-websocket"),
+        Goal("faster", 0.9, "socketify"),
+    ),
     "idle on a server": (Goal("at most", 5 * 1024),),
     "idle on a server, deflate negotiated, unused": (Goal("at most", 6 * 1024),),
     "idle connection": (Goal("at most", 1024),),
