@@ -83,8 +83,9 @@ cdef class FrameDecoder:
         """Bytes that the message under way may still take; a decompressing extension must not exceed it."""
         return self._max_message - self._size
 
+    @cython.binding(False)
     def receive_data(self, data):
-        """Takes bytes from the peer; dropped once closed. See the Python twin."""
+        """receive_data($self, data)\n--\n\nTakes bytes from the peer; dropped once closed. See the Python twin."""
         self.feed(data)
 
     cdef int feed(self, object data) except -1:

@@ -6,6 +6,8 @@
 ``wscore/_framing_py.py`` is the reference: same names, same meaning, same tests.
 """
 
+cimport cython
+
 # Under other names: what is cimported under its own is no attribute of this module, and these are handed on below.
 from wscore._decoder_c cimport FrameDecoder as Decoder
 from wscore._events_c cimport Message as AnyMessage
@@ -43,8 +45,9 @@ cdef class OpenConnection:
     def _decoder(self):
         return self._framer
 
+    @cython.binding(False)
     def send(self, event):
-        """Returns the bytes that tell the peer. See the Python twin."""
+        """send($self, event)\n--\n\nReturns the bytes that tell the peer. See the Python twin."""
         cdef bytes frame
         if self._open and self._plain and not self._framer._closed:
             frame = _whole_message(event, self._framer._client)
@@ -52,15 +55,17 @@ cdef class OpenConnection:
                 return frame
         return self._send_other(event)
 
+    @cython.binding(False)
     def receive_data(self, data):
-        """Takes bytes that the peer sent, or None when the transport has ended. See the Python twin."""
+        """receive_data($self, data)\n--\n\nTakes bytes that the peer sent, or None when the transport has ended. See the Python twin."""
         if self._open and data is not None:
             self._framer.feed(data)
         else:
             self._receive_other(data)
 
+    @cython.binding(False)
     def events(self):
-        """Returns the events that are due, each parsed when it is taken."""
+        """events($self)\n--\n\nReturns the events that are due, each parsed when it is taken."""
         return self._queued_events() if self._events else self._framer
 
     def _queued_events(self):
