@@ -17,6 +17,10 @@ cdef class Message(_FrozenEvent):
     pass
 
 
+cdef class PreparedMessage(Message):
+    pass
+
+
 cdef class Ping(_FrozenEvent):
     pass
 
