@@ -2,7 +2,7 @@
 leaves only.
 
 Masking and frame headers come from ``_primitives_py``, events from ``_events_py``; here is
-``FrameDecoder``, which turns the bytes of a peer into events. ``src_cython/_framing_c.pyx`` is the
+``FrameDecoder``, which turns the bytes of a peer into events. ``src_cython/wscore`` has the
 compiled twin; the same tests hold both.
 """
 
