@@ -9,6 +9,7 @@ compiled twin; the same tests hold both.
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -53,10 +54,11 @@ class FrameDecoder:
     """Turns the bytes of a peer into events, as far as they have come, and never further than
     asked.
 
-    Feed it with :meth:`receive_data`; iterate over it for the events that are due. It is one
-    iterator for the connection's whole life: it ends when more bytes are needed and goes on when
-    they have come. A violation or a broken limit gives one ``CloseConnection`` with the code to
-    answer; after that, as after the peer's close frame, all further bytes are dropped.
+    Feed it with :meth:`receive_data` and, in the end, :meth:`receive_eof`; iterate over it for the
+    events that are due. It is one iterator for the connection's whole life: it ends when more bytes
+    are needed and goes on when they have come. A violation or a broken limit gives one
+    ``CloseConnection`` with the code to answer; after that, as after the peer's close frame, all
+    further bytes are dropped.
 
     Args:
         client: this end is the client, so that the peer's frames must be unmasked; else they must
@@ -92,6 +94,7 @@ class FrameDecoder:
         self._max_message = MAX_LENGTH if max_message_size is None else max_message_size
         self._max_fragments = MAX_LENGTH if max_fragments is None else max_fragments
         self._closed = False
+        self._ended = False
         self._buffer = bytearray()
         # The frame under way: its opcode is None between frames.
         self._opcode: Opcode | None = None
@@ -134,6 +137,12 @@ class FrameDecoder:
         if not self._closed:
             self._buffer += view
 
+    def receive_eof(self) -> None:
+        """Takes the end of the transport. Where no close is before it, the last event is one with
+        the code 1006.
+        """
+        self._ended = True
+
     def __iter__(self) -> Iterator[Event]:
         return self
 
@@ -144,6 +153,10 @@ class FrameDecoder:
                 event = self._next_event()
             except ParseFailed as exc:
                 event = CloseConnection(exc.code, str(exc))
+            if event is None and self._ended:
+                # RFC 6455, section 7.1.5: without a close frame, "_The WebSocket Connection Close
+                # Code_ is considered to be 1006".
+                event = CloseConnection(CloseReason.ABNORMAL_CLOSURE)
             if type(event) is CloseConnection:
                 self._closed = True
                 self._buffer = self._held = bytearray()
@@ -350,16 +363,15 @@ class OpenConnection:
         plain: no extension sees what is sent.
 
     Attributes:
-        _events: events that come before what the decoder has.
         _open: this end has not begun to close, and the transport has not ended.
         _plain: no extension sees what is sent, and no fragmented message is being sent.
     """
 
-    __slots__ = ("_decoder", "_events", "_open", "_plain")
+    __slots__ = ("_decoder", "_open", "_plain", "_queue")
 
     def __init__(self, decoder: FrameDecoder, plain: bool) -> None:
         self._decoder = decoder
-        self._events: list[Event] = []
+        self._queue: deque[Event] | None = None
         self._open = True
         self._plain = plain
 
@@ -410,12 +422,21 @@ class OpenConnection:
 
     def events(self) -> Iterator[Event]:
         """Returns the events that are due, each parsed when it is taken."""
-        return self._queued_events() if self._events else self._decoder
+        return self._queued_events(self._queue) if self._queue else self._decoder
 
-    def _queued_events(self) -> Iterator[Event]:
-        while self._events:
-            yield self._events.pop(0)
+    def _queued_events(self, queue: deque[Event]) -> Iterator[Event]:
+        while queue:
+            yield queue.popleft()
         yield from self._decoder
+
+    @property
+    def _events(self) -> deque[Event]:
+        """Events that come before what the decoder has: users of wsproto append to it. Made when
+        first asked for, since an empty deque is larger than all else here.
+        """
+        if self._queue is None:
+            self._queue = deque()
+        return self._queue
 
     def _send_other(self, event: Event) -> bytes:
         """Sends what is no whole message of an open connection."""

@@ -60,7 +60,7 @@ cdef class FrameDecoder:
         self._client = client
         self._whole = whole_messages
         self._extensions = tuple(extensions) or None
-        self._closed = False
+        self._closed = self._ended = False
         self._chunk = self._held = self._control = None
         self._data = NULL
         self._pos = self._end = self._head_size = self._utf8_size = 0
@@ -121,6 +121,10 @@ cdef class FrameDecoder:
         self._end = <size_t>PyByteArray_GET_SIZE(backlog)
         return 0
 
+    def receive_eof(self):
+        """Takes the end of the transport. See the Python twin."""
+        self._ended = True
+
     def __iter__(self):
         return self
 
@@ -132,6 +136,8 @@ cdef class FrameDecoder:
                     event = self._next_event()
                 except ParseFailed as exc:
                     event = CloseConnection(exc.code, str(exc))
+                if event is None and self._ended:
+                    event = CloseConnection(CloseReason.ABNORMAL_CLOSURE)
                 if type(event) is CloseConnection:
                     self._closed = True
                     self._chunk = self._held = None
