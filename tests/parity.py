@@ -130,6 +130,18 @@ def state_after_the_end(lib: Any) -> Any:
     return connection.state.name
 
 
+def ended(*pieces: bytes | None) -> Callable[[Any], Any]:
+    """The events of a client that takes none before it has been given all."""
+
+    def play(lib: Any) -> Any:
+        connection = lib.Connection(lib.CLIENT)
+        for piece in pieces:
+            connection.receive_data(piece)
+        return [type(event).__name__ for event in connection.events()]
+
+    return play
+
+
 def early_frames(lib: Any) -> Any:
     server = lib.WSConnection(lib.SERVER)
     server.receive_data(request() + frame(0x89, b"", MASK))

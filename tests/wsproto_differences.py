@@ -18,6 +18,7 @@ from parity import (
     code_sent,
     deflate_events,
     early_frames,
+    ended,
     events_of,
     fed_after_the_end,
     finalized,
@@ -73,6 +74,20 @@ DIFFERENCES = [
         state_after_the_end,
         "REMOTE_CLOSING",
         "CLOSED",
+    ),
+    Difference(
+        "the end comes last",
+        "what came before it is not behind it",
+        ended(frame(0x89), None),
+        ["CloseConnection", "Ping"],
+        ["Ping", "CloseConnection"],
+    ),
+    Difference(
+        "no end behind a close",
+        "RFC 6455, section 7.1.5: 1006 is for a connection without a close frame, and is told once",
+        ended(frame(0x88, b"\x03\xe8"), None, None),
+        ["CloseConnection", "CloseConnection", "CloseConnection"],
+        ["CloseConnection"],
     ),
     Difference(
         "the wording of reasons",

@@ -13,6 +13,8 @@ from wscore._decoder_c cimport FrameDecoder as Decoder
 from wscore._events_c cimport Message as AnyMessage, PreparedMessage as Prepared
 from wscore._primitives_c cimport bytes_frame, fresh_key, str_frame
 
+from collections import deque
+
 from wscore._decoder_c import FrameDecoder
 from wscore._events_c import BytesMessage, CloseConnection, Event, Message, Ping, Pong, PreparedMessage, TextMessage
 from wscore._primitives_c import (KERNEL, _choose_kernel, apply_mask, apply_mask_inplace, encode_frame, encode_frame_header,
@@ -26,7 +28,7 @@ cdef class OpenConnection:
     """OpenConnection(decoder, plain, deflate=None)\n--\n\nWhat every message passes through in an open connection. See the Python twin."""
 
     cdef Decoder _framer
-    cdef public list _events
+    cdef object _queue
     cdef public bint _open
     cdef public bint _plain
     cdef readonly object _deflate
@@ -34,7 +36,7 @@ cdef class OpenConnection:
     def __init__(self, Decoder decoder not None, plain, deflate=None):
         self._framer = decoder
         self._deflate = deflate
-        self._events = []
+        self._queue = None
         self._open = True
         self._plain = plain
 
@@ -81,12 +83,19 @@ cdef class OpenConnection:
     @cython.binding(False)
     def events(self):
         """events($self)\n--\n\nReturns the events that are due, each parsed when it is taken."""
-        return self._queued_events() if self._events else self._framer
+        return self._queued_events(self._queue) if self._queue else self._framer
 
-    def _queued_events(self):
-        while self._events:
-            yield self._events.pop(0)
+    def _queued_events(self, queue):
+        while queue:
+            yield queue.popleft()
         yield from self._framer
+
+    @property
+    def _events(self):
+        """Events that come before what the decoder has. See the Python twin."""
+        if self._queue is None:
+            self._queue = deque()
+        return self._queue
 
     def _send_other(self, event):
         raise LocalProtocolError(f"{type(event).__name__} cannot be sent")
