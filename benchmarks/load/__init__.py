@@ -88,6 +88,12 @@ def _compile(program: Path) -> None:
     raise LoadUnavailable(f"the load generator does not compile: {done.stderr.strip()}")
 
 
+def can_deflate() -> bool:
+    """Whether the program was built with zlib, for compressed messages."""
+    with Load(0) as load:
+        return load.command("zlib").done == 1
+
+
 class Load:
     """A running load generator; closing it closes its connections.
 
@@ -172,10 +178,6 @@ class Load:
     def wait(self, seconds: float) -> Done:
         """Only answer pings."""
         return self.command("wait", seconds)
-
-    def can_deflate(self) -> bool:
-        """Whether it was built with zlib."""
-        return self.command("zlib").done == 1
 
     def close(self) -> Done:
         """Close all connections with their closing handshakes."""
