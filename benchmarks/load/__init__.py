@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -53,8 +54,10 @@ def build() -> Path:
     Without zlib's headers it is built without compressed messages.
 
     Raises:
-        LoadUnavailable: There is no C compiler, or it fails.
+        LoadUnavailable: This is not Linux, or there is no C compiler, or it fails.
     """
+    if sys.platform != "linux":
+        raise LoadUnavailable("the load generator needs Linux")
     text = b"".join(source.read_bytes() for source in SOURCES)
     name = f"load-{hashlib.sha256(text).hexdigest()[:16]}"
     folder = FOLDER
