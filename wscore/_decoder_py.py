@@ -33,10 +33,11 @@ class FrameDecoder:
     """Turns the bytes of a peer into events, as far as they have come, and never further than
     asked.
 
-    Feed it with :meth:`receive_data`; iterate over it for the events that are due. It is one
-    iterator for the connection's whole life: it ends when more bytes are needed and goes on when
-    they have come. A violation or a broken limit gives one ``CloseConnection`` with the code to
-    answer; after that, as after the peer's close frame, all further bytes are dropped.
+    Feed it with :meth:`receive_data` and, in the end, :meth:`receive_eof`; iterate over it for the
+    events that are due. It is one iterator for the connection's whole life: it ends when more bytes
+    are needed and goes on when they have come. A violation or a broken limit gives one
+    ``CloseConnection`` with the code to answer; after that, as after the peer's close frame, all
+    further bytes are dropped.
 
     Args:
         client: this end is the client, so that the peer's frames must be unmasked; else they must
@@ -76,6 +77,7 @@ class FrameDecoder:
         self._max_message = MAX_LENGTH if max_message_size is None else max_message_size
         self._max_fragments = MAX_LENGTH if max_fragments is None else max_fragments
         self._closed = False
+        self._ended = False
         self._buffer = bytearray()
         # The frame under way: its opcode is None between frames.
         self._opcode: Opcode | None = None
@@ -120,6 +122,12 @@ class FrameDecoder:
         if not self._closed:
             self._buffer += view
 
+    def receive_eof(self) -> None:
+        """Takes the end of the transport. Where no close is before it, the last event is one with
+        the code 1006.
+        """
+        self._ended = True
+
     def __iter__(self) -> Iterator[Event]:
         return self
 
@@ -130,6 +138,10 @@ class FrameDecoder:
                 event = self._next_event()
             except ParseFailed as exc:
                 event = CloseConnection(exc.code, str(exc))
+            if event is None and self._ended:
+                # RFC 6455, section 7.1.5: without a close frame, "_The WebSocket Connection Close
+                # Code_ is considered to be 1006".
+                event = CloseConnection(CloseReason.ABNORMAL_CLOSURE)
             if type(event) is CloseConnection:
                 self._closed = True
                 self._buffer = bytearray()

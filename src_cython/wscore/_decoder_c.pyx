@@ -65,7 +65,7 @@ cdef class FrameDecoder:
         self._whole = whole_messages
         self._extensions = tuple(extensions) or None
         self._deflate = deflate
-        self._closed = self._compressed = False
+        self._closed = self._ended = self._compressed = False
         self._chunk = self._held = self._control = None
         self._data = NULL
         self._pos = self._end = self._head_size = self._utf8_size = 0
@@ -88,8 +88,9 @@ cdef class FrameDecoder:
         """Bytes that the message under way may still take; a decompressing extension must not exceed it."""
         return self._max_message - self._size
 
+    @cython.binding(False)
     def receive_data(self, data):
-        """Takes bytes from the peer; dropped once closed. See the Python twin."""
+        """receive_data($self, data)\n--\n\nTakes bytes from the peer; dropped once closed. See the Python twin."""
         self.feed(data)
 
     cdef int feed(self, object data) except -1:
@@ -126,6 +127,10 @@ cdef class FrameDecoder:
         self._end = <size_t>PyByteArray_GET_SIZE(backlog)
         return 0
 
+    def receive_eof(self):
+        """Takes the end of the transport. See the Python twin."""
+        self._ended = True
+
     def __iter__(self):
         return self
 
@@ -137,6 +142,8 @@ cdef class FrameDecoder:
                     event = self._next_event()
                 except ParseFailed as exc:
                     event = CloseConnection(exc.code, str(exc))
+                if event is None and self._ended:
+                    event = CloseConnection(CloseReason.ABNORMAL_CLOSURE)
                 if type(event) is CloseConnection:
                     self._closed = True
                     self._chunk = self._held = None
