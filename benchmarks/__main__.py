@@ -15,7 +15,7 @@ from benchmarks.load import LoadUnavailable
 #: Turns and their length in seconds: for figures, and for a look.
 FULL, QUICK = Timing(17, 0.008), Timing(3, 0.002)
 #: The same for servers.
-SERVING, SERVING_QUICK = Timing(7, 0.2), Timing(3, 0.03)
+SERVING, SERVING_QUICK = Timing(7, 0.2), Timing(3, 0.05)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from benchmarks.servers import Program, Server
 
 #: What a server has open beside its connections, at most.
 _OWN_DESCRIPTORS = 100
+#: Seconds after which a server waits again: the kernel may count the time of a process that runs
+#: only at the next tick of its clock, 4 ms and more.
+_REST = 0.01
 #: Does that many messages' work.
 Work = Callable[[Load, int], Done]
 
@@ -55,13 +59,24 @@ def affordable(connections: int) -> int:
     return connections if hard < 0 else min(connections, hard - _OWN_DESCRIPTORS)
 
 
-def station(stack: ExitStack, program: Program, options: Sequence[str] = ()) -> Station:
-    """Start a server and its load generator; the stack ends both."""
+def stations(
+    stack: ExitStack, programs: Sequence[Program], options: Sequence[str] = ()
+) -> list[Station]:
+    """Start servers, all at once, and their load generators; the stack ends them.
+
+    Raises:
+        ServerError: One does not start.
+        LoadUnavailable: There is no load generator.
+    """
     server_core, load_core = cores()
-    server = stack.enter_context(Server(program, server_core, options))
-    load = stack.enter_context(Load(server.port, load_core))
-    server.halt()
-    return Station(server, load)
+    started = [stack.enter_context(Server(program, options)) for program in programs]
+    found = []
+    for server in started:
+        port = server.wait_ready()
+        server.bind(server_core)
+        found.append(Station(server, stack.enter_context(Load(port, load_core))))
+        server.halt()
+    return found
 
 
 @contextmanager
@@ -100,10 +115,11 @@ def measure(
         order = range(len(entries))
         for index in order if turn % 2 == 0 else reversed(order):
             at, count = entries[index]
+            before = at.server.cpu()
             with its_turn(at, label):
-                before = at.server.cpu()
                 done = work(at.load, count)
-                cpu[index].append((at.server.cpu() - before) / done.done * 1e9)
+            time.sleep(_REST)
+            cpu[index].append((at.server.cpu() - before) / done.done * 1e9)
             clock[index].append(done.seconds / done.done * 1e9)
     row = Row(
         label, [Contender(at.name, "", {}, peer=not at.server.program.raw) for at in stations], None

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from benchmarks import servers
 from benchmarks._harness import Outcome, Timing
-from benchmarks._live import affordable, its_turn, measure, station
+from benchmarks._live import affordable, its_turn, measure, stations
 from benchmarks.servers import Program
 
 SIZE = 128
@@ -25,6 +25,11 @@ def label(members: int) -> str:
     return f"fan-out to {members:,} members"
 
 
+def labels() -> list[str]:
+    """Name all rows, the same once by the clock and once by CPU time."""
+    return [f"{label(affordable(n))}, {clock}" for n in MEMBERS for clock in ("time", "CPU")]
+
+
 def outcomes(
     programs: Sequence[Program], timing: Timing, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[str, Outcome]]:
@@ -33,11 +38,11 @@ def outcomes(
         name = label(members)
         if wanted(name):
             with ExitStack() as stack:
-                stations = [station(stack, p) for p in (servers.US, *programs) if not p.raw]
-                for at in stations:
+                found = stations(stack, [p for p in (servers.US, *programs) if not p.raw])
+                for at in found:
                     with its_turn(at, name):
                         at.load.open(members, "/members")
                         at.load.open(1, "/publish")
-                figures = measure(name, stations, lambda load, n: load.publish(n, SIZE), 1, timing)
+                figures = measure(name, found, lambda load, n: load.publish(n, SIZE), 1, timing)
             yield CLOCK, replace(figures.clock, label=f"{name}, time")
             yield CPU, replace(figures.cpu, label=f"{name}, CPU")

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-SOURCES = [Path(__file__).parent / name for name in ("load.c", "websocket.h")]
-FLAGS = ("-O2", "-std=c11", "-Wall", "-Wextra", "-Werror")
+SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
+FLAGS = ("-O2", "-std=c11", "-D_GNU_SOURCE")
 HOST = "127.0.0.1"
+#: Where the program is kept; among the temporary files where this cannot be written to.
+FOLDER = Path(__file__).parents[2] / "build" / "benchmarks"
 
 
 class LoadUnavailable(Exception):
@@ -51,11 +54,13 @@ def build() -> Path:
     Without zlib's headers it is built without compressed messages.
 
     Raises:
-        LoadUnavailable: There is no C compiler, or it fails.
+        LoadUnavailable: This is not Linux, or there is no C compiler, or it fails.
     """
+    if sys.platform != "linux":
+        raise LoadUnavailable("the load generator needs Linux")
     text = b"".join(source.read_bytes() for source in SOURCES)
     name = f"load-{hashlib.sha256(text).hexdigest()[:16]}"
-    folder = Path(__file__).parents[2] / "build" / "benchmarks"
+    folder = FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -73,16 +78,23 @@ def _compile(program: Path) -> None:
         raise LoadUnavailable(
             "no C compiler for the load generator; on Debian: apt-get install gcc"
         )
+    files = [str(source) for source in SOURCES if source.suffix == ".c"]
     # Under another name first: another run may be building it too.
     with tempfile.TemporaryDirectory(dir=program.parent) as folder:
         made = Path(folder, program.name)
         for zlib in (["-DDEFLATE=1", "-lz"], ["-DDEFLATE=0"]):
-            command = [*compiler.split(), *FLAGS, str(SOURCES[0]), "-o", str(made), *zlib]
+            command = [*compiler.split(), *FLAGS, *files, "-o", str(made), *zlib]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
                 made.replace(program)
                 return
     raise LoadUnavailable(f"the load generator does not compile: {done.stderr.strip()}")
+
+
+def can_deflate() -> bool:
+    """Whether the program was built with zlib, for compressed messages."""
+    with Load(0) as load:
+        return load.command("zlib").done == 1
 
 
 class Load:
@@ -91,11 +103,15 @@ class Load:
     Args:
         port: Of the server, on 127.0.0.1.
         core: The processor's core that it is bound to; None for any.
+        stall: Seconds without anything coming in after which it gives up.
+
+    Raises:
+        LoadUnavailable: It cannot be built.
     """
 
-    def __init__(self, port: int, core: int | None = None) -> None:
+    def __init__(self, port: int, core: int | None = None, stall: float = 20) -> None:
         self._process = subprocess.Popen(
-            [str(build()), HOST, str(port)],
+            [str(build()), HOST, str(port), str(stall)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -25,7 +25,7 @@ static inline void apply_mask(char *data, size_t length, const uint8_t key[4]) {
 }
 
 /* Write a masked frame and return its size; `out` has room for FRAME_HEAD more than the payload. */
-static size_t put_frame(char *out, uint8_t first, const char *payload, size_t length) {
+static inline size_t put_frame(char *out, uint8_t first, const char *payload, size_t length) {
     static uint32_t state = 0x9E3779B9u; /* any key does here: nobody is to be protected */
     uint8_t *head = (uint8_t *)out, key[4];
     size_t at = 2;
@@ -40,7 +40,8 @@ static size_t put_frame(char *out, uint8_t first, const char *payload, size_t le
         head[at++] = (uint8_t)length;
     } else {
         head[1] = 0x80 | 127;
-        for (int shift = 56; shift >= 0; shift -= 8) head[at++] = (uint8_t)((uint64_t)length >> shift);
+        for (int shift = 56; shift >= 0; shift -= 8)
+            head[at++] = (uint8_t)((uint64_t)length >> shift);
     }
     memcpy(out + at, key, 4);
     at += 4;
@@ -50,7 +51,7 @@ static size_t put_frame(char *out, uint8_t first, const char *payload, size_t le
 }
 
 /* Read the frame at the beginning of `data`: its size, or 0 if it is not all there. */
-static size_t get_frame(char *data, size_t available, struct frame *frame) {
+static inline size_t get_frame(char *data, size_t available, struct frame *frame) {
     uint8_t *head = (uint8_t *)data, *key;
     size_t at = 2;
     uint64_t length;
@@ -80,7 +81,9 @@ static size_t get_frame(char *data, size_t available, struct frame *frame) {
 /* The key of the example in RFC 6455, section 1.3, and what a server has to make of it. */
 static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-static int put_request(char *out, size_t room, const char *host, int port, const char *path, int deflate) {
+/* Write the request as a string, and return its length, as snprintf does. */
+static inline int put_request(char *out, size_t room, const char *host, int port, const char *path,
+                              int deflate) {
     return snprintf(
         out, room,
         "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -89,11 +92,12 @@ static int put_request(char *out, size_t room, const char *host, int port, const
 }
 
 /* What is wrong with a response's head (a string that ends after the blank line), or NULL. */
-static const char *wrong_response(const char *head, int deflate) {
+static inline const char *wrong_response(const char *head, int deflate) {
     if (strncmp(head, "HTTP/1.1 101 ", 13) != 0) return "the handshake was refused";
     if (strstr(head, ACCEPT) == NULL) return "the handshake has another Sec-WebSocket-Accept";
     if ((strstr(head, "permessage-deflate") != NULL) != deflate)
-        return deflate ? "permessage-deflate was not accepted" : "permessage-deflate was not offered";
+        return deflate ? "permessage-deflate was not accepted"
+                       : "permessage-deflate was accepted without an offer";
     return NULL;
 }
 

@@ -98,11 +98,10 @@ class Server:
 
     Args:
         program: Which one.
-        core: The processor's core that it is bound to; None for any.
         options: For its command line.
     """
 
-    def __init__(self, program: Program, core: int | None = None, options: Collection[str] = ()):
+    def __init__(self, program: Program, options: Collection[str] = ()) -> None:
         self.program = program
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -112,14 +111,6 @@ class Server:
             stderr=self._errors,
             text=True,
         )
-        if core is not None:
-            os.sched_setaffinity(self._process.pid, {core})
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            self._process.wait()
-            raise ServerError(f"{program.name} did not start: {self.errors()}")
-        self.port = int(line)
 
     def __enter__(self) -> Self:
         return self
@@ -137,6 +128,24 @@ class Server:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def wait_ready(self) -> int:
+        """Return its port when it listens.
+
+        Raises:
+            ServerError: It did not start.
+        """
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            raise ServerError(f"{self.program.name} did not start: {self.errors()}")
+        return int(line)
+
+    def bind(self, core: int) -> None:
+        """Let it run on one of the processor's cores only, with all its threads."""
+        for thread in Path(f"/proc/{self.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {core})
 
     def errors(self) -> str:
         """Return the last line that it wrote to standard error."""

@@ -28,7 +28,11 @@ def options() -> argparse.Namespace:
     """Read the options, and allow as many descriptors as the system does."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--ping-interval", type=float, help="seconds between pings, where settable")
-    parser.add_argument("--level", type=int, help="zlib's level, where settable")
+    parser.add_argument(
+        "--deflate-alike",
+        action="store_true",
+        help="permessage-deflate with level 1, window 2^15 and memory level 8, where settable",
+    )
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return parser.parse_args()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from functools import partial
+from typing import Any
 
 import trio
 from websockets.exceptions import ConnectionClosed
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.trio.connection import broadcast
 from websockets.trio.server import ServerConnection, serve
 
@@ -32,12 +35,17 @@ async def handler(connection: ServerConnection) -> None:
         members.discard(connection)
 
 
-async def main() -> None:
+async def main(given: argparse.Namespace) -> None:
+    alike = ServerPerMessageDeflateFactory(
+        server_max_window_bits=15, compress_settings={"level": 1, "memLevel": 8}
+    )
+    settings: dict[str, Any] = {}
+    if given.deflate_alike:
+        settings = {"compression": None, "extensions": [alike]}
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(partial(serve, handler, 0, host=HOST))
+        server = await nursery.start(partial(serve, handler, 0, host=HOST, **settings))
         announce(server.listeners[0].socket.getsockname()[1])
 
 
 if __name__ == "__main__":
-    options()
-    trio.run(main)
+    trio.run(main, options())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+from functools import partial
+
 import trio
 
 from benchmarks.servers._program import HOST, announce, options
@@ -30,12 +33,12 @@ async def serve(request: WebSocketRequest) -> None:
         members.discard(connection)
 
 
-async def main() -> None:
+async def main(given: argparse.Namespace) -> None:
+    settings = {} if given.ping_interval is None else {"ping_interval": given.ping_interval}
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(serve_websocket, serve, HOST, 0, None)
+        server = await nursery.start(partial(serve_websocket, serve, HOST, 0, None, **settings))
         announce(server.port)
 
 
 if __name__ == "__main__":
-    options()
-    trio.run(main)
+    trio.run(main, options())

@@ -10,10 +10,14 @@ cdef class Event:
 
 
 cdef class _FrozenEvent(Event):
-    cdef tuple _fields(self)
+    pass
 
 
 cdef class Message(_FrozenEvent):
+    pass
+
+
+cdef class PreparedMessage(Message):
     pass
 
 
