@@ -51,10 +51,12 @@ def public(module: Any) -> list[str]:
 
 
 def parameters(function: Any) -> list[tuple[Any, ...]]:
+    """Names, kinds and defaults, without the ``self`` that nobody gives by keyword."""
     signature = inspect.signature(function)
     return [
         (p.name, p.kind, p.default if isinstance(p.default, (int, bytes, str)) else repr(p.default))
         for p in signature.parameters.values()
+        if p.name != "self"
     ]
 
 
