@@ -293,9 +293,11 @@ def twins() -> tuple[ModuleType, ModuleType]:
 
 
 def parameters(function: Callable[..., object]) -> list[tuple[str, str, object]]:
-    """List name, kind and default of each parameter."""
+    """List name, kind and default of each parameter but ``self``, which nobody gives by keyword."""
     found = inspect.signature(function).parameters.values()
-    return [(each.name, each.kind.description, each.default) for each in found]
+    return [
+        (each.name, each.kind.description, each.default) for each in found if each.name != "self"
+    ]
 
 
 def public(thing: object) -> list[str]:
