@@ -77,7 +77,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         self._path = path
         self._subprotocol = subprotocol
         self._handshake_headers = handshake_headers
-        self._unyielded = 0  # messages since the last checkpoint
+        self._unyielded = 1  # messages since a task last waited; 0: it just did
         self._turns: trio.StrictFIFOLock | None = None  # of senders, once one had to wait
         core = ws.connection if isinstance(ws, WSConnection) else ws
         assert core is not None, "the opening handshake is not finished"
@@ -174,7 +174,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
                 return await self._wait_for_message()
         self._unyielded += 1
         message = session.messages.pop(0)
-        if not session.wire.reading:
+        if len(session.messages) < session.queue_size and not session.wire.reading:
             session.proceed()
         return message
 
@@ -225,16 +225,23 @@ class WebSocketConnection(trio.abc.AsyncResource):
             ConnectionClosed: the connection is closed, being closed, or was lost while sending.
             ValueError: ``message`` is neither str nor bytes.
         """
-        event: Event
-        if isinstance(message, str):
-            event = TextMessage(message)
-        elif isinstance(message, memoryview) and not message.c_contiguous:
-            event = BytesMessage(bytes(message))
-        elif isinstance(message, (bytes, bytearray, memoryview)):
-            event = BytesMessage(message)  # type: ignore[arg-type]
+        event = TextMessage(message) if type(message) is str else _message_event(message)
+        session = self._session
+        wire = session.wire
+        if (
+            wire.unsent > MAX_UNSENT
+            or self._unyielded >= _MESSAGES_PER_CHECKPOINT
+            or (self._turns is not None and self._turns.locked())
+        ):
+            await self._send_in_turn(event)
         else:
-            raise ValueError(f"a message is str or bytes, not {type(message).__name__}")
-        await self._send(event)
+            # A reply to what a task just waited for, or to one of several: that was a checkpoint.
+            if self._unyielded and not session.messages:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            self._unyielded += 1
+            session.send(event)
+        if wire.unsent > MAX_UNSENT or wire.broken:
+            await self._wait_sent()
 
     async def ping(self, payload: bytes | None = None) -> None:
         """Send a ping and wait for its pong.
@@ -260,7 +267,8 @@ class WebSocketConnection(trio.abc.AsyncResource):
         ticket = PingTicket(trio.current_time(), done)
         session.add_ping(payload, ticket)
         try:
-            await self._send(Ping(payload))
+            await self._send_in_turn(Ping(payload))
+            await self._wait_sent()
             await done.wait()
         finally:
             session.remove_ping(payload, ticket)
@@ -276,26 +284,11 @@ class WebSocketConnection(trio.abc.AsyncResource):
         Raises:
             ConnectionClosed: the connection is closed or being closed.
         """
-        await self._send(Pong(payload or b""))
-
-    async def _send(self, event: Event) -> None:
-        """Send one event, when its turn has come and little enough is unsent."""
-        session = self._session
-        wire = session.wire
-        if (
-            wire.unsent > MAX_UNSENT
-            or self._unyielded >= _MESSAGES_PER_CHECKPOINT
-            or (self._turns is not None and self._turns.locked())
-        ):
-            await self._send_in_turn(event)
-        else:
-            self._unyielded += 1
-            await trio.lowlevel.checkpoint_if_cancelled()
-            session.send(event)
-        if wire.broken or wire.unsent > MAX_UNSENT:
-            await self._wait_sent()
+        await self._send_in_turn(Pong(payload or b""))
+        await self._wait_sent()
 
     async def _send_in_turn(self, event: Event) -> None:
+        """Send one event when all who called before have, and little enough is unsent."""
         self._unyielded = 0
         if self._turns is None:
             self._turns = trio.StrictFIFOLock()
@@ -308,6 +301,8 @@ class WebSocketConnection(trio.abc.AsyncResource):
     async def _wait_sent(self) -> None:
         """Wait until so little is unsent that a message may count as sent."""
         session = self._session
+        if session.wire.unsent > MAX_UNSENT:
+            session.flush()
         while session.wire.unsent > MAX_UNSENT:
             await session.wait_for_change()
         if session.wire.broken:
@@ -352,3 +347,18 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
     def __str__(self) -> str:
         return f"{'client' if self.is_client else 'server'} connection with {self.remote}"
+
+
+def _message_event(message: object) -> Event:
+    """The event that sends a message.
+
+    Raises:
+        ValueError: ``message`` is neither str nor bytes.
+    """
+    if isinstance(message, str):
+        return TextMessage(message)
+    if isinstance(message, memoryview) and not message.c_contiguous:
+        return BytesMessage(bytes(message))
+    if isinstance(message, (bytes, bytearray, memoryview)):
+        return BytesMessage(message)  # type: ignore[arg-type]
+    raise ValueError(f"a message is str or bytes, not {type(message).__name__}")

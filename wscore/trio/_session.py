@@ -6,9 +6,9 @@ when they want something, the deadlines when something is due. So pings are answ
 Close is noticed and dead peers are found whatever the tasks of the user are doing; and none of it
 costs a task, a lock or a timer. `WebSocketConnection` adds what waits.
 
-*Receiving.* The peer's bytes are read, and messages taken out of them, while fewer than
-``message_queue_size`` messages wait to be taken by the user. Then both stop: the core holds the
-rest of one chunk, and TCP slows the peer down. A server also stops reading a peer who does not read
+*Receiving.* The peer's bytes are read while fewer than ``message_queue_size`` messages wait to be
+taken by the user; then TCP slows the peer down. What was read at once is taken apart a bounded
+piece at a time; the core holds the rest of it. A server also stops reading a peer who does not read
 himself, from `MAX_UNSENT` bytes on, so that requests cannot pile up replies. A client does not, as
 two ends that both wait for the other to read first would wait for ever.
 
@@ -56,6 +56,10 @@ LINGERING: Final = 2
 ENDED: Final = 3
 
 _PONGS_PER_READ = 64
+# What was read is taken apart this far ahead, however few messages may be read ahead: both are
+# needed, as a small compressed message may be a large one, and messages cost more than their bytes.
+_MESSAGES_PER_PARSE = 64
+_BYTES_PER_PARSE = 65536
 # From this size on, in bytes, a server's binary message is not copied to stand behind its header.
 _LARGE = 16384
 _ABNORMAL_CLOSURE = 1006
@@ -83,7 +87,6 @@ class Session:
         "_last_received",
         "_pinged_at",
         "_progress_at",
-        "_queue_size",
         "bucket",
         "changed",
         "closed",
@@ -97,6 +100,7 @@ class Session:
         "options",
         "phase",
         "pings",
+        "queue_size",
         "remote",
         "wire",
     )
@@ -111,7 +115,7 @@ class Session:
         self.cut_reason: str | None = None
 
         self.messages: list[str | bytes] = []
-        self._queue_size = max(1, options.message_queue_size)
+        self.queue_size = max(1, options.message_queue_size)
         self.more = False  # the core may hold more events
         self._discarding = False  # nobody wants messages any more
         self.getters: list[trio.lowlevel.Task] = []  # they wait for messages
@@ -153,23 +157,30 @@ class Session:
             self.wire.close()
 
     def proceed(self) -> None:
-        """Take events from the core until the queue is full, and answer what wants an answer."""
+        """Take events from the core until enough messages wait, and answer what wants an answer."""
         self._parse()
-        self._answer_due_pong()
-        if self.wire.unsent:
-            self.flush()
-        self._step()
+        wire = self.wire
+        full = self.more or len(self.messages) >= self.queue_size
+        if wire.unsent or full is wire.reading or self.phase != OPEN:
+            self._answer_due_pong()
+            # With messages left, their replies go along: at the next turn at the latest.
+            if wire.unsent and not self.messages:
+                self.flush()
+            self._step()
 
     def _parse(self) -> None:
         messages = self.messages
-        pongs = 0
+        pongs = size = 0
         for event in self.core.events():
             if isinstance(event, Message):
                 if self.getters:
                     trio.lowlevel.reschedule(self.getters.pop(0), Value(event.data))
                 elif not self._discarding:
                     messages.append(event.data)
-                    if len(messages) >= self._queue_size:
+                    size += len(event.data)
+                    if len(messages) >= self.queue_size and (
+                        len(messages) >= _MESSAGES_PER_PARSE or size >= _BYTES_PER_PARSE
+                    ):
                         self.more = True
                         return
             elif isinstance(event, Ping):
@@ -226,11 +237,10 @@ class Session:
         if self.closed is not None:
             raise ConnectionClosed(self.closed)
         wire = self.wire
-        if self.more or self.messages:
+        if self.messages:
             wire.append(self.core.send(event))
-            if wire.unsent > MAX_UNSENT:
-                wire.flush()
-        elif isinstance(event, BytesMessage) and len(event.data) >= _LARGE:
+            return
+        if isinstance(event, BytesMessage) and len(event.data) >= _LARGE:
             wire.send_parts(*self.core.send_parts(event))
         else:
             wire.send(self.core.send(event))
@@ -262,7 +272,7 @@ class Session:
 
     def broken(self) -> None:
         """Take note that nothing can be sent; why, the peer may have said before."""
-        self._queue_size = sys.maxsize
+        self.queue_size = sys.maxsize
         if self.phase == OPEN:
             self._enter(CLOSING, LINGER_TIMEOUT)
         self._wake()
@@ -404,7 +414,7 @@ class Session:
                 wire.half_close()
         reading = self.phase == LINGERING or not (
             self.more
-            or len(self.messages) >= self._queue_size
+            or len(self.messages) >= self.queue_size
             or (wire.unsent > MAX_UNSENT and not self.core.client)
         )
         if reading is not wire.reading and self.phase != ENDED:

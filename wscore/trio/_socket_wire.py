@@ -177,8 +177,9 @@ class SocketWire(SendQueue):
     def append(self, data: bytes) -> None:
         """Send bytes together with what follows, at the scheduler's next turn at the latest."""
         if not self.broken:
-            self._enqueue(data)
-            if not self._blocked:
+            self._pieces.append(data)
+            self.unsent += len(data)
+            if not self._awaits_turn and not self._blocked:
                 self._ask_for_turn()
 
     def flush(self) -> None:
