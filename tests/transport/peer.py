@@ -206,7 +206,11 @@ async def read_response(peer: Peer) -> Response:
     body = await peer.receive_rest()
     start, *lines = head.decode().split("\r\n")
     pairs = [line.split(": ", 1) for line in lines]
-    headers = {name.lower(): value for name, value in pairs}
-    assert len(headers) == len(pairs), f"repeated headers in {head!r}"
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        repeated = headers.get(name.lower())
+        # A list may come in several lines (RFC 9110 section 5.3); nothing else is a list here.
+        assert repeated is None or name.lower() == "connection", f"repeated headers in {head!r}"
+        headers[name.lower()] = value if repeated is None else f"{repeated}, {value}"
     assert start.startswith("HTTP/1.1 ")
     return Response(int(start.split(" ")[1]), headers, body)

@@ -169,7 +169,7 @@ async def test_wrap_server_stream_refuses_by_itself(nursery, data, status):
 async def test_wrap_server_stream_hears_of_a_client_that_left(nursery):
     ours, theirs = memory_stream_pair()
     await theirs.aclose()
-    with pytest.raises(HandshakeError, match="0 bytes"):
+    with pytest.raises(HandshakeError, match="closed before a request"):
         await wrap_server_stream(nursery, ours)
 
 
@@ -407,7 +407,7 @@ async def test_cancelled_server_says_1001_to_all_at_once(autojump_clock, caplog)
         begin = trio.current_time()
         nursery.cancel_scope.cancel()
         # None of them answers.
-    assert trio.current_time() - begin <= 3
+    assert trio.current_time() - begin == pytest.approx(10)
     for peer in peers:
         assert (await peer.receive()).close == (1001, "")
         assert await peer.receive_rest() == b""

@@ -29,6 +29,7 @@ from ._client import (
     wrap_client_stream,
 )
 from ._connection import WebSocketConnection
+from ._counters import ServerCounters
 from ._errors import (
     CloseReason,
     ConnectionClosed,
@@ -40,7 +41,9 @@ from ._errors import (
 from ._http import HTTPRequest, HTTPResponse
 from ._request import WebSocketRequest
 from ._server import WebSocketServer, serve_websocket, wrap_server_stream
+from ._signals import serve_until_signal
 from ._stream import Endpoint
+from ._unix import open_unix_listener
 
 __all__ = [
     "CloseReason",
@@ -52,13 +55,16 @@ __all__ = [
     "HTTPRequest",
     "HTTPResponse",
     "HandshakeError",
+    "ServerCounters",
     "WebSocketConnection",
     "WebSocketRequest",
     "WebSocketServer",
     "connect_websocket",
     "connect_websocket_url",
+    "open_unix_listener",
     "open_websocket",
     "open_websocket_url",
+    "serve_until_signal",
     "serve_websocket",
     "wrap_client_stream",
     "wrap_server_stream",

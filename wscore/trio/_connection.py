@@ -23,7 +23,7 @@ from contextlib import suppress
 import trio
 
 from wscore import WSConnection
-from wscore.connection import ConnectionState
+from wscore.connection import Connection, ConnectionState
 from wscore.events import (
     BytesMessage,
     CloseConnection,
@@ -63,7 +63,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
     def __init__(
         self,
         stream: trio.abc.Stream,
-        ws: WSConnection,
+        ws: WSConnection | Connection,
         options: Options,
         *,
         path: str,
@@ -104,6 +104,11 @@ class WebSocketConnection(trio.abc.AsyncResource):
         `aclose`; 1006 when the connection was lost.
         """
         return self._closed
+
+    @property
+    def cut_reason(self) -> str | None:
+        """Why this end cut the connection, a fixed word; None if it did not."""
+        return None
 
     @property
     def is_client(self) -> bool:
