@@ -11,13 +11,15 @@ class ServerCounters:
     """The counters of one server since it was made, as plain numbers for a metrics exporter.
 
     They agree with each other at every moment: ``accepted`` is ``open`` plus ``ended``, and
-    ``ended`` is the sum over ``closed``.
+    ``ended`` is the sum over ``closed``. A connection whose opening handshake is over counts once:
+    in ``accepted``, ``refused``, ``handshakes_lost`` or ``handshake_timeouts``; only those that the
+    end of the server cut in the middle of it count nowhere.
 
     Attributes:
         open: WebSocket connections that were accepted and have not ended.
         accepted: WebSocket connections that were accepted.
         refused: requests answered with another HTTP status than 101, by status; the answers of
-            ``process_request`` are among them.
+            ``process_request`` are among them, and the 503 where it took too long.
         closed: connections that have ended, by close code (RFC 6455 section 7.4); 1006 for those
             that ended without a Close.
         cut: connections that this end cut, by reason; they are in ``closed`` too.

@@ -51,6 +51,7 @@ class Exchange:
 
     Attributes:
         stream: the stream; the caller closes it.
+        remote: the client's address; a description, if the stream is not TCP.
         trailing_data: what came after the head of the request: for an upgrade, the first frames.
         answered: an answer was begun.
         counters: told of every answer but that of status 101.
@@ -58,6 +59,7 @@ class Exchange:
 
     def __init__(self, stream: trio.abc.Stream, options: Options, counters: ServerCounters) -> None:
         self.stream = stream
+        self.remote = stream_endpoint(stream, local=False)
         self.trailing_data = b""
         self.answered = False
         self.counters = counters
@@ -83,7 +85,7 @@ class Exchange:
             event.method.decode("ascii"),
             event.target.decode("ascii"),
             list(event.headers),
-            remote=stream_endpoint(self.stream, local=False),
+            remote=self.remote,
             local=stream_endpoint(self.stream, local=True),
             http_version=event.http_version.decode("ascii"),
         )

@@ -209,6 +209,7 @@ async def _send_acceptance(handshake: _Handshake, response: bytes) -> None:
         with trio.fail_after(handshake.options.send_timeout):
             await stream.send_all(response)
     except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+        handshake.exchange.counters.handshakes_lost += 1
         await abort(stream)
         raise ConnectionClosed(CloseReason(_ABNORMAL_CLOSURE)) from None
     except BaseException:  # cancelled with half a response sent

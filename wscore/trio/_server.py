@@ -259,25 +259,23 @@ class WebSocketServer(trio.abc.AsyncResource):
 
     async def _receive_request(self, stream: trio.abc.Stream) -> WebSocketRequest | None:
         """Return the request for the handler; None if there is none, or it was answered here."""
-        remote = stream_endpoint(stream, local=False)
         exchange = Exchange(stream, self._options, self.counters)
         try:
-            outcome = await self._negotiate(exchange, remote)
+            outcome = await self._negotiate(exchange)
             if isinstance(outcome, HTTPResponse):
-                await self._answer(exchange, outcome, remote)
+                await self._answer(exchange, outcome)
                 return None
             return outcome
         except RequestLost as error:
-            self.counters.handshakes_lost += 1
+            if not exchange.answered:
+                self.counters.handshakes_lost += 1
             # Connecting without a word is how load balancers look every few seconds whether
             # somebody listens: nothing that anybody wants to read about.
             level = logging.DEBUG if error.silent else logging.INFO
-            logger.log(level, "%s: lost during the opening handshake: %s", remote, error)
+            logger.log(level, "%s: lost during the opening handshake: %s", exchange.remote, error)
             return None
 
-    async def _negotiate(
-        self, exchange: Exchange, remote: Endpoint | str
-    ) -> WebSocketRequest | HTTPResponse | None:
+    async def _negotiate(self, exchange: Exchange) -> WebSocketRequest | HTTPResponse | None:
         """Read the request and decide who answers it, in time; None: nobody, cut it."""
         head: HTTPRequest | None = None
         with trio.move_on_after(self._connect_timeout) as scope:
@@ -291,15 +289,19 @@ class WebSocketServer(trio.abc.AsyncResource):
                     return response
                 return propose(exchange, head, self._options, self._policy)
             except RequestError as error:
-                logger.info("%s: refused with %d: %s", remote, error.response.status, error)
+                status = error.response.status
+                logger.info("%s: refused with %d: %s", exchange.remote, status, error)
                 return error.response
             finally:
                 self._handshakes.discard(scope)
         if not self._stopping.is_set():
-            self.counters.handshake_timeouts += 1
             what = "no complete request" if head is None else "no answer of process_request"
-            logger.info("%s: %s in %g s", remote, what, self._connect_timeout)
-        return None if head is None else text_response(503, "Not now")
+            logger.info("%s: %s in %g s", exchange.remote, what, self._connect_timeout)
+        if head is not None:
+            return text_response(503, "Not now")
+        if not self._stopping.is_set():
+            self.counters.handshake_timeouts += 1
+        return None
 
     async def _ask_hook(self, head: HTTPRequest) -> HTTPResponse | None:
         if self._process_request is None:
@@ -315,16 +317,14 @@ class WebSocketServer(trio.abc.AsyncResource):
             logger.exception("%s: process_request failed", head.remote)
             return text_response(500, "Internal server error")
 
-    async def _answer(
-        self, exchange: Exchange, response: HTTPResponse, remote: Endpoint | str
-    ) -> None:
+    async def _answer(self, exchange: Exchange, response: HTTPResponse) -> None:
         try:
             await exchange.respond(response)
         except RequestLost:
             raise
         except Exception:
             self.counters.handler_errors += 1
-            logger.exception("%s: the response of process_request cannot be sent", remote)
+            logger.exception("%s: the response of process_request cannot be sent", exchange.remote)
             if not exchange.answered:
                 await exchange.respond(text_response(500, "Internal server error"))
 

@@ -40,19 +40,28 @@ async def serve_until_signal(
         Both signals are this function's while it runs, so it works in the main thread only.
 
     Error handling:
-        Errors of the servers, like an address that is taken, escape, and end the others.
+        A server that cannot start ends the others, and its error escapes as it is: an `OSError`
+        where the address is taken. So does the error of a server that breaks later, but in an
+        exception group, as nurseries have it.
     """
     servers: list[WebSocketServer] = []
+    failure: Exception | None = None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as watch:
             starting = trio.CancelScope()
             watch.start_soon(_stop_on_signal, signals, starting, servers, grace)
             async with trio.open_nursery() as nursery:
                 with starting:
-                    for each in serve:
-                        servers.append(await nursery.start(each))
-                    task_status.started(servers)
+                    try:
+                        for each in serve:
+                            servers.append(await nursery.start(each))
+                        task_status.started(servers)
+                    except Exception as error:  # kept out of the nurseries, which would wrap it
+                        failure = error
+                        nursery.cancel_scope.cancel()
             watch.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _stop_on_signal(
