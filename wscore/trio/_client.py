@@ -356,7 +356,7 @@ def reconnect_websocket_url(
         ValueError: the URL is not one of a WebSocket, or it and ``ssl_context`` contradict; or a
             delay is negative, or ``max_delay`` the smaller one.
     """
-    parse_url(url, ssl_context)
+    address = parse_url(url, ssl_context)
     return WebSocketConnections(
         partial(
             connect_websocket_url,
@@ -377,7 +377,7 @@ def reconnect_websocket_url(
             proxy=proxy,
             unix_socket=unix_socket,
         ),
-        url,
+        f"{address.host} port {address.port}",
         BackOff(first_delay, max_delay),
         should_retry,
     )

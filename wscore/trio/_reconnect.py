@@ -64,12 +64,12 @@ class WebSocketConnections:
     def __init__(
         self,
         connect: Callable[[], Awaitable[WebSocketConnection]],
-        url: str,
+        name: str,
         back_off: BackOff,
         should_retry: Callable[[HandshakeError | ConnectionClosed], bool],
     ) -> None:
         self._connect = connect
-        self._url = url
+        self._name = name
         self._back_off = back_off
         self._should_retry = should_retry
         self._entered = False
@@ -134,7 +134,10 @@ class WebSocketConnections:
         delay = self._back_off.next_delay()
         if isinstance(error, ConnectionRejected) and error.retry_after is not None:
             delay += error.retry_after
-        logger.info("%s: %s; connecting again in %.1f s", self._url, error, delay)
+        text = str(error)
+        if isinstance(error, ConnectionClosed):
+            text = f"closed with {error.reason.code} ({error.reason.name})"
+        logger.info("%s: %s; connecting again in %.1f s", self._name, text, delay)
         return delay
 
 
