@@ -114,8 +114,8 @@ class Peer:
         self.buffer[:] = rest
         return head
 
-    async def accept(self) -> bytes:
-        """Accept a client's handshake; returns the head of its request."""
+    async def accept(self, headers: bytes = b"") -> bytes:
+        """Accept a client's handshake, with more headers; returns the head of its request."""
         head = await self.receive_head()
         (key,) = [
             line.partition(b": ")[2]
@@ -126,7 +126,7 @@ class Peer:
         accept = base64.b64encode(hashlib.sha1(key + guid).digest())
         await self.stream.send_all(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n" + headers + b"\r\n"
         )
         return head
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import random
 import sys
 import types
 import zlib
@@ -134,3 +135,58 @@ class Recorder(types.ModuleType):
     def decompressobj(self, *args, **kwargs):
         self.made.append(("decompressobj", args, kwargs))
         return zlib.decompressobj(*args, **kwargs)
+
+
+async def connected(nursery, compression, parameters):
+    """A client's connection, and the server that accepted its offer with these parameters."""
+    ours, theirs = memory_stream_pair()
+    peer = Peer(theirs, masks=False)
+    extension = f"Sec-WebSocket-Extensions: permessage-deflate{parameters}\r\n".encode()
+    nursery.start_soon(peer.accept, extension)
+    return await wrap_client_stream(None, ours, "h", "/", compression=compression), peer
+
+
+async def test_settings_reach_the_implementation(nursery):
+    """The smaller window of the server's answer counts."""
+    recorder = Recorder()
+    settings = Compression(client_max_window_bits=11, mem_level=3, level=2, zlib=recorder)
+    connection, peer = await connected(
+        nursery, settings, "; client_max_window_bits=10; server_max_window_bits=9"
+    )
+    recorder.made.clear()  # of the check of the settings
+    await connection.send_message("x" * 1000)
+    payload = (await peer.receive()).payload
+    assert zlib.decompress(payload + b"\0\0\xff\xff", -10) == b"x" * 1000
+    (made,) = recorder.made
+    assert made == (
+        "compressobj",
+        (),
+        {"level": 2, "method": zlib.DEFLATED, "wbits": -10, "memLevel": 3},
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("takeover", [True, False])
+async def test_every_implementation_works(nursery, name, takeover):
+    settings = Compression(
+        zlib=name, client_no_context_takeover=not takeover, server_no_context_takeover=not takeover
+    )
+    flags = "" if takeover else "; client_no_context_takeover; server_no_context_takeover"
+    parameters = f"; client_max_window_bits=12; server_max_window_bits=12{flags}"
+    connection, peer = await connected(nursery, settings, parameters)
+    inflate, deflate = zlib.decompressobj(-12), zlib.compressobj(wbits=-12)
+    sizes = []
+    text = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyzäöüß", k=150))
+    for message in [text] * 3:
+        await connection.send_message(message)
+        payload = (await peer.receive()).payload
+        sizes.append(len(payload))
+        assert inflate.decompress(payload + b"\0\0\xff\xff") == message.encode()
+        answer = deflate.compress(message.encode()) + deflate.flush(zlib.Z_SYNC_FLUSH)
+        head = bytes([0xC1, len(answer) - 4])
+        await peer.stream.send_all(head + answer[:-4])
+        assert await connection.get_message() == message
+        if not takeover:
+            inflate, deflate = zlib.decompressobj(-12), zlib.compressobj(wbits=-12)
+    assert sizes[0] > 90
+    assert (sizes[1] < sizes[0] / 2) is takeover

@@ -74,6 +74,9 @@ class Compression:
             client_max_window_bits=self.client_max_window_bits,
             server_no_context_takeover=self.server_no_context_takeover,
             server_max_window_bits=self.server_max_window_bits,
+            level=self.level,
+            mem_level=self.mem_level,
+            zlib=_implementation(self.zlib),
         )
 
 
