@@ -153,11 +153,10 @@ async def test_settings_reach_the_implementation(nursery):
     connection, peer = await connected(
         nursery, settings, "; client_max_window_bits=10; server_max_window_bits=9"
     )
-    recorder.made.clear()  # of the check of the settings
     await connection.send_message("x" * 1000)
     payload = (await peer.receive()).payload
     assert zlib.decompress(payload + b"\0\0\xff\xff", -10) == b"x" * 1000
-    (made,) = recorder.made
+    made = recorder.made[-1]
     assert made == (
         "compressobj",
         (),
@@ -176,7 +175,7 @@ async def test_every_implementation_works(nursery, name, takeover):
     connection, peer = await connected(nursery, settings, parameters)
     inflate, deflate = zlib.decompressobj(-12), zlib.compressobj(wbits=-12)
     sizes = []
-    text = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyzäöüß", k=150))
+    text = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyzäöüß", k=100))
     for message in [text] * 3:
         await connection.send_message(message)
         payload = (await peer.receive()).payload
@@ -188,5 +187,5 @@ async def test_every_implementation_works(nursery, name, takeover):
         assert await connection.get_message() == message
         if not takeover:
             inflate, deflate = zlib.decompressobj(-12), zlib.compressobj(wbits=-12)
-    assert sizes[0] > 90
+    assert sizes[0] > 70
     assert (sizes[1] < sizes[0] / 2) is takeover
