@@ -14,7 +14,7 @@ AUTOBAHN_ARGS ?=
 PY := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Everything an installation is made from; the package itself is installed editable.
-SOURCES := pyproject.toml setup.py wscore/_version.py $(wildcard src_cython/*)
+SOURCES := pyproject.toml setup.py wscore/_version.py $(wildcard src_cython/*.* src_cython/*/*)
 
 # -P keeps the checkout off the path, so that the sanitized copy is the one that is imported; the
 # sanitizers come first, and Python asks malloc for each object so that they see it.
@@ -87,7 +87,7 @@ build: $(VENV)/.stamp-dev  ## sdist and wheel into dist/
 	$(PY) -m build
 
 clean:  ## remove what building and testing made
-	rm -rf build dist reports wscore.egg-info .coverage .coverage.* wscore/_framing_c.*.so $(VENV)/.stamp-chat $(VENV)/.stamp-test $(VENV)/.stamp-dev
+	rm -rf build dist reports wscore.egg-info .coverage .coverage.* wscore/_*_c.*.so $(VENV)/.stamp-chat $(VENV)/.stamp-test $(VENV)/.stamp-dev
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find wscore tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,4 +1,5 @@
-"""Build the compiled twin `wscore._framing_c`; all else about the package is in pyproject.toml.
+"""Build the compiled twin, `wscore._framing_c` and the modules below it; all else about the package
+is in pyproject.toml.
 
 WSCORE_BUILD_EXT: unset, try to compile and go on without; "1", must compile; "0", pure Python.
 WSCORE_SANITIZE: "1" compiles with AddressSanitizer and UndefinedBehaviorSanitizer, for debugging.
@@ -21,24 +22,43 @@ SANITIZE = os.environ.get("WSCORE_SANITIZE") == "1"
 # PyPy runs the Python twin faster than it can call into C.
 WANTED = SWITCH == "1" or (SWITCH == "" and sys.implementation.name == "cpython")
 
-framing = Extension(
-    "wscore._framing_c",
-    sources=["src_cython/_framing_c.pyx", "src_cython/xor_mask.c", "src_cython/utf8.c"],
-    depends=glob("src_cython/*.h"),
-    include_dirs=["src_cython"],
-    optional=SWITCH != "1",
-)
+
+def module(name: str, *sources: str) -> Extension:
+    """Describe the module of this name."""
+    return Extension(
+        f"wscore.{name}",
+        sources=[f"src_cython/wscore/{name}.pyx", *sources],
+        depends=[*glob("src_cython/*.h"), *glob("src_cython/wscore/*.pxd")],
+        include_dirs=["src_cython"],
+        optional=SWITCH != "1",
+    )
+
+
+# Lowest first: each takes types and functions from those above it here.
+FRAMING = [
+    module("_primitives_c", "src_cython/xor_mask.c", "src_cython/utf8.c"),
+    module("_events_c"),
+    module("_decoder_c"),
+    module("_framing_c"),
+]
 
 
 class BuildFraming(build_ext):
     """Translate to C only when building, so that an sdist never carries generated code."""
 
+    unbuilt: str | None = None
+
     def build_extension(self, ext: Extension) -> None:
         """Cythonize, choose the compiler's flags, compile.
 
         Raises:
-            CompileError: Cython is missing or refused the source (a warning where optional).
+            CompileError: Cython is missing or refused the source, or a module below this one was
+                not built (a warning where optional).
         """
+        # `_framing_c` comes last: where it is there, so is all that it needs.
+        if self.unbuilt is not None:
+            raise CompileError(f"{self.unbuilt}, which it needs, was not built")
+        self.unbuilt = ext.name
         try:
             from Cython.Build import cythonize
             from Cython.Compiler.Errors import CompileError as CythonError
@@ -63,6 +83,7 @@ class BuildFraming(build_ext):
             raise CompileError(f"Cython refused the source: {exc}") from exc
         ext.sources = translated.sources
         super().build_extension(ext)
+        self.unbuilt = None
 
 
-setup(ext_modules=[framing] if WANTED else [], cmdclass={"build_ext": BuildFraming})
+setup(ext_modules=FRAMING if WANTED else [], cmdclass={"build_ext": BuildFraming})

@@ -20,7 +20,7 @@
 
 static unsigned mask_word(unsigned char *dst, const unsigned char *src, size_t n, uint32_t key) {
     uint64_t key8 = xor_mask_twice(key), seen;
-    if (n < 8) return xor_mask(dst, src, n, key);
+    if (n < 8) return xor_mask(mask_word, dst, src, n, key);
     uint64_t tail = xor_mask_load(src + n - 8) ^ xor_mask_twice(xor_mask_rotated(key, n - 8));
     seen = tail;
     size_t i = 0;
@@ -135,13 +135,11 @@ static int supported(const char *name) {
     return 1;
 }
 
-xor_mask_kernel xor_mask_best = mask_word;
-
-const char *xor_mask_choose(const char *name) {
+const char *xor_mask_choose(const char *name, xor_mask_kernel *kernel) {
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
         if (name && strcmp(name, kernels[i].name)) continue;
         if (!supported(kernels[i].name)) continue;
-        xor_mask_best = kernels[i].run;
+        *kernel = kernels[i].run;
         return kernels[i].name;
     }
     return NULL;

@@ -15,10 +15,8 @@
  * bit (0x80) means anything: zero says that the result is ASCII. */
 typedef unsigned (*xor_mask_kernel)(unsigned char *dst, const unsigned char *src, size_t n, uint32_t key);
 
-extern xor_mask_kernel xor_mask_best;
-
-/* Chooses the best kernel, or the one of that name (NULL: best). Returns the name, or NULL where this processor lacks it. */
-const char *xor_mask_choose(const char *name);
+/* Gives the best kernel, or the one of that name (NULL: best). Returns the name, or NULL where this processor lacks it. */
+const char *xor_mask_choose(const char *name, xor_mask_kernel *kernel);
 
 /* A word turned so that its byte number `by` comes first in memory. */
 static inline uint32_t xor_mask_rotated(uint32_t word, size_t by) {
@@ -48,9 +46,9 @@ static inline uint64_t xor_mask_load(const unsigned char *from) {
 static inline void xor_mask_store(unsigned char *to, uint64_t word) { memcpy(to, &word, 8); }
 
 /* What is short costs less here than through a pointer. As in the kernels, all that overlaps is read before it is written. */
-static inline unsigned xor_mask(unsigned char *dst, const unsigned char *src, size_t n, uint32_t key) {
+static inline unsigned xor_mask(xor_mask_kernel kernel, unsigned char *dst, const unsigned char *src, size_t n, uint32_t key) {
     const uint64_t high = UINT64_C(0x8080808080808080);
-    if (n > 32) return xor_mask_best(dst, src, n, key);
+    if (n > 32) return kernel(dst, src, n, key);
     if (n >= 8) {
         uint64_t front_key = xor_mask_twice(key), tail_key = xor_mask_twice(xor_mask_rotated(key, n));
         uint64_t a = xor_mask_load(src) ^ front_key, z = xor_mask_load(src + n - 8) ^ tail_key, seen = a | z;

@@ -30,6 +30,9 @@ LEFT_BEHIND = shutil.ignore_patterns(
     ".*", "build", "dist", "reports", "*.egg-info", "__pycache__", "*.so", "*.pyd", "chat.db*"
 )
 #: A compiler that always fails.
+# The modules of the compiled twin, as their paths are in the package and below `src_cython`.
+COMPILED = {f"wscore/_{name}_c" for name in ("primitives", "events", "decoder", "framing")}
+SOURCES = (".py", ".pyx", ".pxd", ".c", ".h")
 NO_COMPILER = {"CC": "false", "CXX": "false"}
 
 
@@ -134,20 +137,20 @@ def test_the_sdist_carries_sources_tests_and_benchmarks_and_nothing_built(sdist:
     wanted = package_files()
     wanted |= {"LICENSE", "README.md", "CHANGELOG.md", "Makefile", "setup.py", "pyproject.toml"}
     for folder in ("src_cython", "tests", "benchmarks"):
-        paths = (p for p in (ROOT / folder).rglob("*") if p.suffix in (".py", ".pyx", ".c", ".h"))
+        paths = (p for p in (ROOT / folder).rglob("*") if p.suffix in SOURCES)
         wanted |= {path.relative_to(ROOT).as_posix() for path in paths}
-    assert "src_cython/_framing_c.pyx" in wanted
+    assert {f"src_cython/{name}.pyx" for name in COMPILED} <= wanted
     assert wanted - names == set()
-    endings = (".so", ".pyd", ".pyc", "_framing_c.c")
+    endings = (".so", ".pyd", ".pyc", "_c.c")
     assert [name for name in names if name.endswith(endings)] == []
 
 
 def test_the_wheel_carries_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    compiled = {name for name in names if name.startswith("wscore/_framing_c.") and "." in name}
-    compiled -= {"wscore/_framing_c.pyi"}
-    assert len(compiled) == 1
+    compiled = {name for name in names if name.endswith((".so", ".pyd"))}
+    assert {name.partition(".")[0] for name in compiled} == COMPILED
+    assert len(compiled) == len(COMPILED)
     assert names - compiled == package_files()
     assert "wscore/chat/web/index.html" in names
 
@@ -240,6 +243,17 @@ def test_without_a_compiler_the_build_goes_on(builder: Path, source: Path, tmp_p
     [built] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(built) as archive:
         assert package_files() <= set(archive.namelist())
+        assert [name for name in archive.namelist() if name.endswith((".so", ".pyd"))] == []
+
+
+def test_half_a_compiled_twin_is_not_built(builder: Path, source: Path, tmp_path: Path) -> None:
+    with (source / "src_cython" / "wscore" / "_primitives_c.pyx").open("a") as module:
+        module.write("\nThis is no Cython.\n")
+    done = build("wheel", builder, source, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "wscore._primitives_c, which it needs, was not built" in done.stdout + done.stderr
+    [built] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
         assert [name for name in archive.namelist() if name.endswith((".so", ".pyd"))] == []
 
 

@@ -5,6 +5,8 @@ It shares no code with wscore, so that a mistake on both sides cannot cancel out
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import struct
 from dataclasses import dataclass
 
@@ -112,6 +114,22 @@ class Peer:
         self.buffer[:] = rest
         return head
 
+    async def accept(self, headers: bytes = b"") -> bytes:
+        """Accept a client's handshake, with more headers; returns the head of its request."""
+        head = await self.receive_head()
+        (key,) = [
+            line.partition(b": ")[2]
+            for line in head.split(b"\r\n")
+            if line.lower().startswith(b"sec-websocket-key")
+        ]
+        guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(key + guid).digest())
+        await self.stream.send_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n" + headers + b"\r\n"
+        )
+        return head
+
 
 async def server_and_peer(
     pair: tuple[trio.abc.Stream, trio.abc.Stream] | None = None, **options: object
@@ -131,9 +149,6 @@ async def client_and_peer(
     pair: tuple[trio.abc.Stream, trio.abc.Stream] | None = None, **options: object
 ) -> tuple[WebSocketConnection, Peer]:
     """A client's connection in the open state, and the server at its other end."""
-    import base64
-    import hashlib
-
     ours, theirs = pair or memory_stream_pair()
     peer = Peer(theirs, masks=False)
     connection: WebSocketConnection | None = None
@@ -150,18 +165,7 @@ async def client_and_peer(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connect)
-        head = await peer.receive_head()
-        (key,) = [
-            line.partition(b": ")[2]
-            for line in head.split(b"\r\n")
-            if line.lower().startswith(b"sec-websocket-key")
-        ]
-        guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-        accept = base64.b64encode(hashlib.sha1(key + guid).digest())
-        await theirs.send_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
-        )
+        await peer.accept()
     assert connection is not None
     return connection, peer
 

@@ -117,7 +117,9 @@ async def test_cancelled_server_drops_handshakes_under_way(autojump_clock):
     assert (await whole.receive_rest()).startswith(b"HTTP/1.1 503 ")
 
 
-async def test_cancelled_handler_that_also_fails_is_logged_and_the_server_ends(caplog):
+async def test_cancelled_handler_that_also_fails_is_logged_and_the_server_ends(
+    autojump_clock, caplog
+):
     async def handler(request):
         connection = await request.accept()
         async with trio.open_nursery() as inner:
@@ -132,7 +134,7 @@ async def test_cancelled_handler_that_also_fails_is_logged_and_the_server_ends(c
 
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
-            _, listener = await start(nursery, handler, disconnect_timeout=0.01)
+            _, listener = await start(nursery, handler)
             peer = await listener.open()
             await wait_all_tasks_blocked()
             scope.cancel()

@@ -8,10 +8,10 @@ import trio
 
 from wscore import ConnectionType, WSConnection
 from wscore.events import AcceptConnection, RejectConnection
-from wscore.extensions import Extension, PerMessageDeflate
 from wscore.typing import Headers
 from wscore.utilities import RemoteProtocolError, split_comma_header
 
+from ._compression import Compression, new_extensions
 from ._connection import WebSocketConnection
 from ._errors import CloseReason, ConnectionClosed
 from ._exchange import Exchange, RequestError, RequestLost
@@ -37,7 +37,7 @@ class HandshakePolicy:
 
     subprotocols: tuple[str, ...] = ()
     extra_headers: tuple[tuple[bytes, bytes], ...] = ()
-    compression: bool = False
+    compression: bool | Compression = False
     origins: OriginPolicy | None = None
 
 
@@ -112,7 +112,7 @@ class WebSocketRequest:
         *,
         subprotocol: str | None = None,
         extra_headers: Headers | None = None,
-        compression: bool | None = None,
+        compression: bool | Compression | None = None,
     ) -> WebSocketConnection:
         """Accept the request and return the open connection.
 
@@ -120,8 +120,9 @@ class WebSocketRequest:
             subprotocol: one of `proposed_subprotocols`; by default the first of the server's
                 ``subprotocols`` that is among them, or none.
             extra_headers: sent with the response, behind those of the server; pairs of bytes.
-            compression: use permessage-deflate (RFC 7692) if the client offers it; by default as
-                the server's ``compression`` says.
+            compression: use permessage-deflate (RFC 7692) if the client offers it, with the
+                defaults or with the settings of a `Compression`; by default as the server's
+                ``compression`` says.
 
         Resource handling:
             The server closes the connection when the handler ends; with `wrap_server_stream` the
@@ -137,10 +138,13 @@ class WebSocketRequest:
         handshake = self._unanswered()
         policy = handshake.policy
         chosen = self._choose(policy.subprotocols) if subprotocol is None else subprotocol
+        settings = policy.compression if compression is None else compression
         response = handshake.ws.send(
             AcceptConnection(
                 subprotocol=chosen,
-                extensions=_extensions(policy.compression if compression is None else compression),
+                extensions=new_extensions(
+                    policy.compression if compression is None else compression
+                ),
                 extra_headers=[*policy.extra_headers, *(extra_headers or [])],
             )
         )
@@ -239,10 +243,6 @@ async def _reject(exchange: Exchange, response: HTTPResponse) -> None:
     finally:
         if exchange.answered:
             await abort(exchange.stream)
-
-
-def _extensions(compression: bool) -> list[Extension]:
-    return [PerMessageDeflate()] if compression else []
 
 
 def propose(

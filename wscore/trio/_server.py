@@ -19,6 +19,7 @@ import trio
 from wscore.typing import Headers
 
 from ._accept import Acceptor
+from ._compression import Compression, new_extensions
 from ._counters import ServerCounters
 from ._errors import CloseReason, ConnectionClosed, HandshakeError
 from ._exchange import Exchange, RequestError, RequestLost
@@ -88,10 +89,11 @@ class WebSocketServer(trio.abc.AsyncResource):
         origins: AllowedOrigins | None = None,
         subprotocols: Iterable[str] = (),
         extra_headers: Headers | None = None,
-        compression: bool = False,
+        compression: bool | Compression = False,
     ) -> None:
         if not listeners:
             raise ValueError("a server needs at least one listener")
+        new_extensions(compression)  # what cannot be is found now, and not with the first client
         self.counters = ServerCounters()
         self._handler = handler
         self._listeners = list(listeners)
@@ -437,7 +439,7 @@ async def serve_websocket(
     origins: AllowedOrigins | None = None,
     subprotocols: Iterable[str] = (),
     extra_headers: Headers | None = None,
-    compression: bool = False,
+    compression: bool | Compression = False,
     task_status: trio.TaskStatus[WebSocketServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve WebSockets over TCP, or over TLS, until cancelled, or closed with `aclose`.
@@ -475,7 +477,8 @@ async def serve_websocket(
             everybody may.
         subprotocols: those the server speaks, the best first; see `WebSocketRequest.accept`.
         extra_headers: sent with each response of status 101, pairs of bytes.
-        compression: use permessage-deflate (RFC 7692) with the clients that offer it.
+        compression: use permessage-deflate (RFC 7692) with the clients that offer it; a
+            `Compression` says how.
         task_status: for ``nursery.start``, which gets the `WebSocketServer`.
 
     Resource handling:

@@ -1,0 +1,36 @@
+"""The fields of the compiled events, and how the compiled modules above make one."""
+
+
+cdef class Event:
+    # The fields of all the classes below, since only the root of a hierarchy can have a free list.
+    cdef object _value
+    cdef object _code
+    cdef bint _frame_finished
+    cdef bint _message_finished
+
+
+cdef class _FrozenEvent(Event):
+    cdef tuple _fields(self)
+
+
+cdef class Message(_FrozenEvent):
+    pass
+
+
+cdef class PreparedMessage(Message):
+    pass
+
+
+cdef class Ping(_FrozenEvent):
+    pass
+
+
+cdef class Pong(_FrozenEvent):
+    pass
+
+
+cdef class CloseConnection(_FrozenEvent):
+    pass
+
+
+cdef Message message_event(bint text, object data, bint frame_finished, bint message_finished)

@@ -1,0 +1,201 @@
+# cython: language_level=3, binding=True, embedsignature=False
+# cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: freethreading_compatible=True, auto_pickle=False
+"""The events that frames become, compiled; imports its Python twin for the descriptions of the fields.
+
+``wscore/_events_py.py`` is the reference: these behave as the frozen dataclasses there, under the same tests. Their docstrings begin
+with the signature, which is where inspect.signature looks for that of a type.
+"""
+
+cimport cython
+
+import copyreg
+from dataclasses import FrozenInstanceError
+from types import GenericAlias
+
+from wscore import _events_py
+
+
+@cython.no_gc
+@cython.freelist(64)
+cdef class Event:
+    """Event()\n--\n\nBase of everything that a connection reports or is asked to send."""
+
+    def __reduce__(self):
+        # For the events that are dataclasses: without it, an object with C fields can be neither pickled nor copied.
+        return copyreg.__newobj__, (type(self),), getattr(self, "__dict__", None)
+
+
+@cython.no_gc
+cdef class _FrozenEvent(Event):
+    """What a frozen dataclass has besides its fields."""
+
+    cdef tuple _fields(self):
+        raise TypeError("abstract")
+
+    def __setattr__(self, name, value):
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name):
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __eq__(self, other):
+        if type(self) is not type(other):
+            return NotImplemented
+        return self._fields() == (<_FrozenEvent>other)._fields()
+
+    def __hash__(self):
+        return hash(self._fields())
+
+    def __repr__(self):
+        shown = ", ".join([f"{name}={value!r}" for name, value in zip(self.__match_args__, self._fields())])
+        return f"{type(self).__qualname__}({shown})"
+
+    def __reduce__(self):
+        return type(self), self._fields(), getattr(self, "__dict__", None) or None
+
+
+@cython.no_gc
+cdef class Message(_FrozenEvent):
+    """Message(data, frame_finished=True, message_finished=True)\n--\n\nA piece of a data message, or the whole of it (RFC 6455, section 5.6). See the Python twin."""
+
+    __match_args__ = ("data", "frame_finished", "message_finished")
+    __dataclass_fields__ = _events_py.Message.__dataclass_fields__
+    __dataclass_params__ = _events_py.Message.__dataclass_params__
+    def __init__(self, data, frame_finished=True, message_finished=True):
+        self._value = data
+        self._frame_finished = frame_finished
+        self._message_finished = message_finished
+
+    def __class_getitem__(cls, item):
+        return GenericAlias(cls, item)
+
+    cdef tuple _fields(self):
+        return (self._value, self._frame_finished, self._message_finished)
+
+    @property
+    def data(self):
+        """The payload of this piece."""
+        return self._value
+
+    @property
+    def frame_finished(self):
+        """Whether this piece ends its frame."""
+        return self._frame_finished
+
+    @property
+    def message_finished(self):
+        """Whether this piece ends its message."""
+        return self._message_finished
+
+
+@cython.no_gc
+cdef class TextMessage(Message):
+    """TextMessage(data, frame_finished=True, message_finished=True)\n--\n\nA text message, or a piece of one; ``data`` is a str whose UTF-8 was checked."""
+
+
+@cython.no_gc
+cdef class BytesMessage(Message):
+    """BytesMessage(data, frame_finished=True, message_finished=True)\n--\n\nA binary message, or a piece of one; ``data`` is bytes."""
+
+
+@cython.no_gc
+cdef class PreparedMessage(Message):
+    """PreparedMessage(data)\n--\n\nA whole message to be sent on many connections, encoded once. See the Python twin."""
+
+    # The frames, by what deflated them, are in the field that closes have for their code.
+    __match_args__ = ("data",)
+    __dataclass_fields__ = _events_py.PreparedMessage.__dataclass_fields__
+    __dataclass_params__ = _events_py.PreparedMessage.__dataclass_params__
+
+    def __init__(self, data):
+        if not isinstance(data, str):
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"a message is str or bytes-like, not {type(data).__name__}")
+            data = bytes(data)
+        self._value = data
+        self._code = {}
+        self._frame_finished = self._message_finished = True
+
+    cdef tuple _fields(self):
+        return (self._value,)
+
+
+@cython.no_gc
+cdef class Ping(_FrozenEvent):
+    """Ping(payload=b'')\n--\n\nA ping (RFC 6455, section 5.5.2). Answer a received one by sending :meth:`response`."""
+
+    __match_args__ = ("payload",)
+    __dataclass_fields__ = _events_py.Ping.__dataclass_fields__
+    __dataclass_params__ = _events_py.Ping.__dataclass_params__
+    def __init__(self, payload=b""):
+        self._value = payload
+
+    cdef tuple _fields(self):
+        return (self._value,)
+
+    @property
+    def payload(self):
+        """At most 125 bytes, which the pong returns."""
+        return self._value
+
+    def response(self):
+        """Returns the pong that answers this ping."""
+        return Pong(self._value)
+
+
+@cython.no_gc
+cdef class Pong(_FrozenEvent):
+    """Pong(payload=b'')\n--\n\nA pong (RFC 6455, section 5.5.3), solicited or not."""
+
+    __match_args__ = ("payload",)
+    __dataclass_fields__ = _events_py.Pong.__dataclass_fields__
+    __dataclass_params__ = _events_py.Pong.__dataclass_params__
+    def __init__(self, payload=b""):
+        self._value = payload
+
+    cdef tuple _fields(self):
+        return (self._value,)
+
+    @property
+    def payload(self):
+        """That of the ping it answers, at most 125 bytes."""
+        return self._value
+
+
+@cython.no_gc
+cdef class CloseConnection(_FrozenEvent):
+    """CloseConnection(code, reason=None)\n--\n\nA close frame (RFC 6455, section 5.5.1), or the end of a connection without one. See the Python twin."""
+
+    __match_args__ = ("code", "reason")
+    __dataclass_fields__ = _events_py.CloseConnection.__dataclass_fields__
+    __dataclass_params__ = _events_py.CloseConnection.__dataclass_params__
+    def __init__(self, code, reason=None):
+        self._code = code
+        self._value = reason
+
+    cdef tuple _fields(self):
+        return (self._code, self._value)
+
+    @property
+    def code(self):
+        """The close code."""
+        return self._code
+
+    @property
+    def reason(self):
+        """Text for people, or None."""
+        return self._value
+
+    def response(self):
+        """Returns the close frame that answers this one."""
+        return CloseConnection(self._code, self._value)
+
+
+cdef Message message_event(bint text, object data, bint frame_finished, bint message_finished):
+    """Makes the event without its ``__init__``, which would parse arguments."""
+    cdef Message event = TextMessage.__new__(TextMessage) if text else BytesMessage.__new__(BytesMessage)
+    event._value = data
+    event._frame_finished = frame_finished
+    event._message_finished = message_finished
+    return event
