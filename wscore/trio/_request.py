@@ -142,9 +142,7 @@ class WebSocketRequest:
         response = handshake.ws.send(
             AcceptConnection(
                 subprotocol=chosen,
-                extensions=new_extensions(
-                    policy.compression if compression is None else compression
-                ),
+                extensions=new_extensions(settings),
                 extra_headers=[*policy.extra_headers, *(extra_headers or [])],
             )
         )
@@ -198,6 +196,11 @@ class WebSocketRequest:
         elif self._handshake is not None and not self.answered and not withdrawn:
             response = text_response(503, "The server is stopping")
             await _reject(self._handshake.exchange, response)
+
+    async def release(self) -> None:
+        """Close the stream, on the part of the server, if no connection has become of it."""
+        if self._handshake is not None:
+            await abort(self._handshake.exchange.stream)
 
     def _unanswered(self) -> _Handshake:
         if self._withdrawn and self.connection is None:

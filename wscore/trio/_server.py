@@ -37,7 +37,7 @@ from ._options import (
 )
 from ._origins import AllowedOrigins, OriginPolicy
 from ._request import HandshakePolicy, WebSocketRequest, propose
-from ._stream import Endpoint, abort, socket_endpoint, stream_endpoint
+from ._stream import Endpoint, abort, socket_endpoint
 from ._unix import UnixListener
 
 logger = logging.getLogger("wscore.trio")
@@ -235,14 +235,16 @@ class WebSocketServer(trio.abc.AsyncResource):
         except Exception:
             logger.exception("%s: internal error", request.remote)
 
-    # One connection. While its handler runs, the one frame of ours that is left is that of _serve:
-    # what it takes to open a connection must not burden thousands of idle ones.
+    # One connection. While its handler runs, the one frame of ours that is left is that of _serve,
+    # and it holds the request alone: what opening a connection takes must not burden thousands of
+    # idle ones. Even the stream goes, as a connection takes the socket out of it.
 
     async def _serve(self, stream: trio.abc.Stream) -> None:
         """Serve one connection from its first byte to its last."""
         self._tasks += 1
         try:
             request = await self._receive_request(stream)
+            del stream
             if request is not None:
                 self._requests.add(request)
                 try:
@@ -252,22 +254,22 @@ class WebSocketServer(trio.abc.AsyncResource):
                 else:
                     await self._conclude(request, None)
         except Exception:
-            logger.exception("%s: internal error", stream_endpoint(stream, local=False))
+            logger.exception("internal error")
         finally:
-            await abort(stream)
             self._tasks -= 1
             if not self._tasks:
                 self._idle.unpark_all()
 
     async def _receive_request(self, stream: trio.abc.Stream) -> WebSocketRequest | None:
-        """Return the request for the handler; None if there is none, or it was answered here."""
+        """Return the request for the handler; else answer it if there is one, and close."""
         exchange = Exchange(stream, self._options, self.counters)
+        request: WebSocketRequest | None = None
         try:
             outcome = await self._negotiate(exchange)
             if isinstance(outcome, HTTPResponse):
                 await self._answer(exchange, outcome)
-                return None
-            return outcome
+            else:
+                request = outcome
         except RequestLost as error:
             if not exchange.answered:
                 self.counters.handshakes_lost += 1
@@ -275,7 +277,10 @@ class WebSocketServer(trio.abc.AsyncResource):
             # somebody listens: nothing that anybody wants to read about.
             level = logging.DEBUG if error.silent else logging.INFO
             logger.log(level, "%s: lost during the opening handshake: %s", exchange.remote, error)
-            return None
+        finally:
+            if request is None:
+                await abort(stream)
+        return request
 
     async def _negotiate(self, exchange: Exchange) -> WebSocketRequest | HTTPResponse | None:
         """Read the request and decide who answers it, in time; None: nobody, cut it."""
@@ -355,6 +360,7 @@ class WebSocketServer(trio.abc.AsyncResource):
         finally:
             self._requests.discard(request)
             self._count_end(request)
+            await request.release()
 
     async def _end(self, request: WebSocketRequest, code: int) -> None:
         if request.connection is not None:
