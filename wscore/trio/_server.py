@@ -97,6 +97,7 @@ class WebSocketServer(trio.abc.AsyncResource):
         self.counters = ServerCounters()
         self._handler = handler
         self._listeners = list(listeners)
+        self._endpoints = [_listener_endpoint(listener) for listener in listeners]
         self._handler_nursery = handler_nursery
         self._connect_timeout = connect_timeout
         self._grace = grace
@@ -133,17 +134,17 @@ class WebSocketServer(trio.abc.AsyncResource):
         Raises:
             RuntimeError: there are several listeners, or the one does not listen on TCP.
         """
-        if len(self._listeners) > 1:
+        if len(self._endpoints) > 1:
             raise RuntimeError("the server has several listeners; see the property listeners")
-        endpoint = self.listeners[0]
+        endpoint = self._endpoints[0]
         if not isinstance(endpoint, Endpoint):
             raise RuntimeError(f"this listener has no port: {endpoint}")
         return endpoint.port
 
     @property
     def listeners(self) -> list[Endpoint | str]:
-        """Where the server listens: an `Endpoint` for TCP, else a description."""
-        return [_listener_endpoint(listener) for listener in self._listeners]
+        """Where the server listens, or did: an `Endpoint` for TCP, else a description."""
+        return list(self._endpoints)
 
     async def run(
         self, *, task_status: trio.TaskStatus[WebSocketServer] = trio.TASK_STATUS_IGNORED
