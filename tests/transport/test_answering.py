@@ -141,6 +141,11 @@ async def test_compression_is_the_handlers_choice_or_the_servers(
     assert b"sec-websocket-extensions" not in [name for name, _ in await handshake(listener)]
 
 
+def test_what_is_no_compression_is_found_early():
+    with pytest.raises(TypeError, match="compression"):
+        WebSocketServer(accept, [MemoryListener()], compression="best")
+
+
 # The request before and after
 
 

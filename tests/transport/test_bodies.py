@@ -210,7 +210,7 @@ async def test_file_that_shrinks_is_cut_short(nursery, caplog, tmp_path):
 
 async def test_file_that_grows_is_sent_as_announced(nursery, tmp_path):
     file = tmp_path / "file"
-    file.write_bytes(b"12345")
+    file.write_bytes(BIG[:100_000])  # two pieces, the second of which could be too long
 
     ours, theirs = memory_stream_pair()
     sent = ours.send_all
@@ -224,7 +224,7 @@ async def test_file_that_grows_is_sent_as_announced(nursery, tmp_path):
     listener = await start(nursery, HTTPResponse(200, [], file))
     peer = listener.connect((ours, theirs))
     await peer.stream.send_all(PLAIN)
-    assert (await read_response(peer)).body == b"12345"
+    assert (await read_response(peer)).body == BIG[:100_000]
 
 
 async def test_failing_iterable_leaves_the_body_unfinished(nursery, caplog):

@@ -254,17 +254,32 @@ async def test_grace_of_the_server_is_the_default(nursery, autojump_clock):
     assert trio.current_time() - begin == pytest.approx(3)
 
 
-async def test_second_aclose_shortens_the_grace_and_never_prolongs_it(nursery, autojump_clock):
+@pytest.mark.parametrize(
+    ("graces", "seconds"), [([10, 100], 10), ([10, 3], 4), ([4, 100, 0.5], 2.5)]
+)
+async def test_second_aclose_shortens_the_grace_and_never_prolongs_it(
+    nursery, autojump_clock, graces, seconds
+):
     server, listener = await start(nursery, hold, disconnect_timeout=60)
     await listener.open()
     begin = trio.current_time()
     async with trio.open_nursery() as stoppers:
-        stoppers.start_soon(server.aclose, 10)
-        await trio.sleep(1)
-        stoppers.start_soon(server.aclose, 100)
-        await trio.sleep(1)
-        stoppers.start_soon(server.aclose, 0)
-    assert trio.current_time() - begin == pytest.approx(2)
+        for number, grace in enumerate(graces):
+            await trio.sleep(min(number, 1))
+            stoppers.start_soon(server.aclose, grace)
+    assert trio.current_time() - begin == pytest.approx(seconds)
+
+
+async def test_no_grace_at_all(nursery, autojump_clock):
+    server, listener = await start(nursery, hold, disconnect_timeout=60)
+    peers = [await listener.open() for _ in range(3)]
+    begin = trio.current_time()
+    await server.aclose(0)
+    assert trio.current_time() == begin
+    for peer in peers:
+        await peer.receive_rest()
+    assert server.counters.open == 0
+    assert refuses(listener)
 
 
 async def test_cancelled_aclose_cuts_at_once(nursery, autojump_clock):
@@ -316,8 +331,10 @@ async def test_aclose_while_a_response_is_on_its_way(nursery, autojump_clock):
     await wait_all_tasks_blocked()
     nursery.start_soon(server.aclose)
     await wait_all_tasks_blocked()
+    begin = trio.current_time()
     assert (await peer.receive_head()).startswith(b"HTTP/1.1 101 ")
     assert (await peer.receive()).close[0] == 1001
+    assert trio.current_time() == begin
 
 
 async def test_aclose_during_handshakes(nursery, autojump_clock, caplog):
@@ -393,6 +410,22 @@ async def test_aclose_with_a_handler_nursery_leaves_handlers_alone(nursery, auto
         assert (await peer.receive()).close[0] == 1001
         assert await peer.receive_rest() == b""
     assert seen == [1001, "finished"]
+
+
+async def test_aclose_waits_for_handlers_in_their_own_nursery_too(nursery, autojump_clock):
+    async def handler(request):
+        connection = await request.accept()
+        with pytest.raises(ConnectionClosed):
+            await connection.get_message()
+        await trio.sleep(2)
+
+    async with trio.open_nursery() as handlers:
+        server, listener = await start(nursery, handler, handler_nursery=handlers)
+        peer = await listener.open()
+        nursery.start_soon(finish, peer)
+        begin = trio.current_time()
+        await server.aclose()
+        assert trio.current_time() - begin == pytest.approx(2)
 
 
 async def test_handler_may_close_its_own_server(nursery, autojump_clock, caplog):

@@ -37,7 +37,7 @@ class Acceptor:
         self._silent_until = float("-inf")
 
     async def run(self, listener: trio.abc.Listener[Any]) -> NoReturn:
-        """Accept until cancelled, and then close the listener.
+        """Accept until cancelled; the caller closes the listener.
 
         While file descriptors or memory of the system are short, connections wait in the
         listener's queue, accepting is tried again every 0.1 seconds, and the log gets one line a
@@ -46,19 +46,16 @@ class Acceptor:
         Error handling:
             Any other `OSError` of the listener escapes: it is of no use any more.
         """
-        try:
-            while True:
-                try:
-                    stream = await listener.accept()
-                except OSError as error:
-                    if error.errno not in _SHORTAGES:
-                        raise
-                    self._complain(error.errno)
-                    await trio.sleep(_PAUSE)
-                else:
-                    self._start(stream)
-        finally:
-            await trio.aclose_forcefully(listener)
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                if error.errno not in _SHORTAGES:
+                    raise
+                self._complain(error.errno)
+                await trio.sleep(_PAUSE)
+            else:
+                self._start(stream)
 
     def _complain(self, shortage: int) -> None:
         self._counters.accept_pauses += 1
