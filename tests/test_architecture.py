@@ -54,7 +54,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 # What may be imported from outside the standard library, by the first part of the module's name.
 THIRD_PARTY = {
     "handshake": {"h11"},
-    "trio": {"trio", "outcome", "h11"},
+    "trio": {"trio", "h11", "idna", "outcome", "python_socks"},
     "chat": {"trio", "msgspec"},
 }
 
