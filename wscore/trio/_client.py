@@ -118,7 +118,8 @@ async def open_websocket(
             unix_socket=unix_socket,
         )
     except OSError as error:
-        message = f"cannot connect to {host} port {port}: {error}"
+        place = f"{host} port {port}" if unix_socket is None else os.fspath(unix_socket)
+        message = f"cannot connect to {place}: {error}"
         raise HandshakeError(message, transient=True) from error
     try:
         yield connection
