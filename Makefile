@@ -1,6 +1,6 @@
 # Each target sets up what it needs: `make chat` works in a fresh clone. Needs make, Python 3.11+;
 # for the compiled twin a C compiler. Variables: PYTHON, VENV; HOST, PORT, DATA (chat);
-# PYTEST_ARGS (test); BENCH_ARGS (bench); WSTEST, AUTOBAHN_ARGS (autobahn).
+# PYTEST_ARGS (test); BENCH_ARGS (bench); FUZZ_SECONDS (fuzz); WSTEST, AUTOBAHN_ARGS (autobahn).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,6 +10,7 @@ DATA ?= chat.db
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 AUTOBAHN_ARGS ?=
+FUZZ_SECONDS ?= 60
 
 PY := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -24,7 +25,7 @@ SANITIZED = PYTHONPATH=build/sanitize WSCORE_REQUIRE_EXT=1 PYTHONMALLOC=malloc \
 SANITIZED_TESTS := $(addprefix tests/test_,$(addsuffix .py,framing decoder events connection extensions handshake memory))
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test lint bench autobahn sanitize coverage wsproto-suite build clean distclean test-programs
+.PHONY: help chat test lint bench autobahn sanitize fuzz coverage wsproto-suite build clean distclean test-programs
 .NOTPARALLEL:
 
 help:  ## this list
@@ -58,12 +59,19 @@ endif
 bench: $(VENV)/.stamp-dev  ## ratios to the peers and the goals, side by side in one run
 	$(PY) -m benchmarks $(BENCH_ARGS)
 
-sanitize: $(VENV)/.stamp-dev  ## the core's tests under AddressSanitizer and UBSan
+build/sanitize/.stamp: $(VENV)/.stamp-dev $(SOURCES) $(shell find wscore -name '*.py')
 	@echo "== building the compiled twin with sanitizers in build/sanitize"
 	rm -rf build/sanitize
 	WSCORE_SANITIZE=1 WSCORE_BUILD_EXT=1 $(PY) setup.py -q build --build-base build/sanitize/tmp --build-lib build/sanitize
 	$(SANITIZED) -c 'import wscore._framing_c as f; assert "sanitize" in f.__file__, f.__file__'
+	@touch $@
+
+sanitize: build/sanitize/.stamp  ## the core's tests under AddressSanitizer and UBSan
 	$(SANITIZED) -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(SANITIZED_TESTS)
+
+fuzz: build/sanitize/.stamp  ## fuzz the core for FUZZ_SECONDS, then what that found under the sanitizers
+	$(PY) tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+	$(SANITIZED) tests/fuzz/run.py --replay
 
 # Few examples, the same each time, and without the tests that go through everything at once: each
 # module is covered by tests of its own.

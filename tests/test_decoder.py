@@ -137,6 +137,16 @@ class TestMessages:
         with pytest.raises(TypeError):
             framing.FrameDecoder(True).receive_data(data)
 
+    def test_the_end(self, framing: ModuleType) -> None:
+        decoder = framing.FrameDecoder(True)
+        decoder.receive_data(server_frame(0x89) + b"\x82")
+        decoder.receive_eof()
+        assert not decoder.closed
+        assert list(decoder) == [framing.Ping(), framing.CloseConnection(1006)]
+        assert decoder.closed
+        decoder.receive_eof()
+        assert list(decoder) == []
+
     def test_small_reads_while_a_lot_is_waiting(self, framing: ModuleType) -> None:
         decoder = framing.FrameDecoder(True)
         stream = b"".join(server_frame(0x82, bytes((i % 256,)) * (i % 50)) for i in range(3000))

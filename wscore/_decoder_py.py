@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ._close_payload import decode_close_payload
 from ._codes import CloseReason, Opcode, RsvBits
-from ._deflate import TAIL
+from ._deflate import MAX_ROOM, TAIL
 from ._events_py import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 from ._primitives_py import MAX_LENGTH, apply_mask, bytes_view
 from .errors import ParseFailed
@@ -33,10 +33,11 @@ class FrameDecoder:
     """Turns the bytes of a peer into events, as far as they have come, and never further than
     asked.
 
-    Feed it with :meth:`receive_data`; iterate over it for the events that are due. It is one
-    iterator for the connection's whole life: it ends when more bytes are needed and goes on when
-    they have come. A violation or a broken limit gives one ``CloseConnection`` with the code to
-    answer; after that, as after the peer's close frame, all further bytes are dropped.
+    Feed it with :meth:`receive_data` and, in the end, :meth:`receive_eof`; iterate over it for the
+    events that are due. It is one iterator for the connection's whole life: it ends when more bytes
+    are needed and goes on when they have come. A violation or a broken limit gives one
+    ``CloseConnection`` with the code to answer; after that, as after the peer's close frame, all
+    further bytes are dropped.
 
     Args:
         client: this end is the client, so that the peer's frames must be unmasked; else they must
@@ -76,6 +77,7 @@ class FrameDecoder:
         self._max_message = MAX_LENGTH if max_message_size is None else max_message_size
         self._max_fragments = MAX_LENGTH if max_fragments is None else max_fragments
         self._closed = False
+        self._ended = False
         self._buffer = bytearray()
         # The frame under way: its opcode is None between frames.
         self._opcode: Opcode | None = None
@@ -119,6 +121,12 @@ class FrameDecoder:
         if not self._closed:
             self._buffer += view
 
+    def receive_eof(self) -> None:
+        """Takes the end of the transport. Where no close is before it, the last event is one with
+        the code 1006.
+        """
+        self._ended = True
+
     def __iter__(self) -> Iterator[Event]:
         return self
 
@@ -129,6 +137,10 @@ class FrameDecoder:
                 event = self._next_event()
             except ParseFailed as exc:
                 event = CloseConnection(exc.code, str(exc))
+            if event is None and self._ended:
+                # RFC 6455, section 7.1.5: without a close frame, "_The WebSocket Connection Close
+                # Code_ is considered to be 1006".
+                event = CloseConnection(CloseReason.ABNORMAL_CLOSURE)
             if type(event) is CloseConnection:
                 self._closed = True
                 self._buffer = self._held = bytearray()
@@ -276,7 +288,8 @@ class FrameDecoder:
         assert self._deflate is not None
         if ends:
             piece += TAIL
-        result = self._deflate.inflate(self._client, piece, self.message_room, ends)
+        room = min(self.message_room, MAX_ROOM)
+        result = self._deflate.inflate(self._client, piece, room, ends)
         if isinstance(result, CloseReason):
             raise ParseFailed("payload refused by an extension", result)
         return result

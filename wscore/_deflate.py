@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 #: What a sender cuts off a compressed message and a receiver puts back (RFC 7692, section 7.2).
 TAIL: Final = b"\x00\x00\xff\xff"
+#: Bytes that a decompressor can be limited to, less one: giving more shows that there are more.
+MAX_ROOM: Final = sys.maxsize - 1
 
 
 class Deflater:
@@ -73,4 +76,4 @@ def deflater(zlib: ModuleType, level: int | None, window_bits: int, mem_level: i
     return made
 
 
-__all__ = ["TAIL", "Deflater", "deflater"]
+__all__ = ["MAX_ROOM", "TAIL", "Deflater", "deflater"]

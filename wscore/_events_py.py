@@ -7,10 +7,7 @@ takes its fields from here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from ._deflate import Deflater
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T", bytes | bytearray, str)
 
@@ -74,8 +71,7 @@ class PreparedMessage(Message[Any]):
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"a message is str or bytes-like, not {type(data).__name__}")
             object.__setattr__(self, "data", bytes(data))
-        frames: dict[Deflater | None, bytes] = {}
-        object.__setattr__(self, "_frames", frames)
+        object.__setattr__(self, "_frames", {})  # by what deflated them; no field: nobody's matter
 
     def __reduce__(self) -> tuple[type[PreparedMessage], tuple[str | bytes]]:
         return type(self), (self.data,)

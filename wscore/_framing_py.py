@@ -8,6 +8,7 @@ Masking and frame headers come from ``_primitives_py``, events from ``_events_py
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,7 @@ from ._primitives_py import apply_mask, apply_mask_inplace, encode_frame, encode
 from .errors import LocalProtocolError
 
 if TYPE_CHECKING:  # extensions are above this module: it only has messages compressed
+    from ._deflate import Deflater
     from .extensions import PerMessageDeflate
 
 IMPLEMENTATION: Final = "python"
@@ -43,19 +45,18 @@ class OpenConnection:
         deflate: what compresses messages in place of its hooks, if anything does.
 
     Attributes:
-        _events: events that come before what the decoder has.
         _open: this end has not begun to close, and the transport has not ended.
         _plain: no hook of an extension sees what is sent, and no fragmented message is being sent.
     """
 
-    __slots__ = ("_decoder", "_deflate", "_events", "_open", "_plain")
+    __slots__ = ("_decoder", "_deflate", "_open", "_plain", "_queue")
 
     def __init__(
         self, decoder: FrameDecoder, plain: bool, deflate: PerMessageDeflate | None = None
     ) -> None:
         self._decoder = decoder
         self._deflate = deflate
-        self._events: list[Event] = []
+        self._queue: deque[Event] | None = None
         self._open = True
         self._plain = plain
 
@@ -97,12 +98,11 @@ class OpenConnection:
     def _prepared_frame(self, message: PreparedMessage) -> bytes:
         """The frame that all servers with the same way of compressing, or with none, share."""
         deflater = None if self._deflate is None else self._deflate.deflater_alone(self.client)
-        frame = message._frames.get(deflater)
+        frames: dict[Deflater | None, bytes] = vars(message)["_frames"]
+        frame = frames.get(deflater)
         if frame is None:
             payload = None if deflater is None else deflater.deflate_alone(_raw(message.data))
-            frame = message._frames.setdefault(
-                deflater, _message_frame(message.data, False, payload)
-            )
+            frame = frames.setdefault(deflater, _message_frame(message.data, False, payload))
         return frame
 
     def receive_data(self, data: bytes | None) -> None:
@@ -120,12 +120,21 @@ class OpenConnection:
 
     def events(self) -> Iterator[Event]:
         """Returns the events that are due, each parsed when it is taken."""
-        return self._queued_events() if self._events else self._decoder
+        return self._queued_events(self._queue) if self._queue else self._decoder
 
-    def _queued_events(self) -> Iterator[Event]:
-        while self._events:
-            yield self._events.pop(0)
+    def _queued_events(self, queue: deque[Event]) -> Iterator[Event]:
+        while queue:
+            yield queue.popleft()
         yield from self._decoder
+
+    @property
+    def _events(self) -> deque[Event]:
+        """Events that come before what the decoder has: users of wsproto append to it. Made when
+        first asked for, since an empty deque is larger than all else here.
+        """
+        if self._queue is None:
+            self._queue = deque()
+        return self._queue
 
     def _send_other(self, event: Event) -> bytes:
         """Sends what is no whole message of an open connection."""

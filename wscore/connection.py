@@ -11,7 +11,7 @@ from ._framing import FrameDecoder, OpenConnection, encode_frame_header
 from .errors import LocalProtocolError
 from .events import CloseConnection, Event, Message, Ping, Pong, PreparedMessage
 from .extensions import PerMessageDeflate
-from .frame_protocol import CloseReason, FrameProtocol
+from .frame_protocol import FrameProtocol
 
 if TYPE_CHECKING:
     from .extensions import Extension
@@ -172,9 +172,7 @@ class Connection(OpenConnection):
 
     def _receive_other(self, data: bytes | None) -> None:
         if data is None:
-            # RFC 6455, section 7.1.5: without a close frame, "_The WebSocket Connection Close
-            # Code_ is considered to be 1006".
-            self._events.append(CloseConnection(code=CloseReason.ABNORMAL_CLOSURE))
+            self._decoder.receive_eof()
             self._state = ConnectionState.CLOSED
         elif self.state is ConnectionState.CLOSED:
             raise LocalProtocolError("the connection is closed already")

@@ -4,13 +4,12 @@ and what is below it.
 
 from __future__ import annotations
 
-import sys
 import zlib as stdlib_zlib
 from abc import ABC, abstractmethod
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
-from ._deflate import TAIL, Deflater, deflater
+from ._deflate import MAX_ROOM, TAIL, Deflater, deflater
 from ._deflate_parameters import BadParameter, checked_bits, parse_parameters
 from .errors import RemoteProtocolError
 from .frame_protocol import CloseReason, FrameProtocol, Opcode, RsvBits
@@ -92,8 +91,7 @@ class Extension(ABC):
 
 def _room(proto: FrameDecoder | FrameProtocol) -> int:
     # The hooks may be called with any object that has ``client``: only a connection has a limit.
-    room: int = getattr(proto, "message_room", sys.maxsize)
-    return room
+    return min(getattr(proto, "message_room", MAX_ROOM), MAX_ROOM)
 
 
 class PerMessageDeflate(Extension):
@@ -332,7 +330,7 @@ class PerMessageDeflate(Extension):
         Args:
             client: this end is the client.
             data: the piece; the last one with ``TAIL`` behind it.
-            room: bytes that it may become.
+            room: bytes that it may become, up to ``MAX_ROOM``.
             ends: this is the last piece.
 
         Returns:
@@ -342,7 +340,6 @@ class PerMessageDeflate(Extension):
         inflater = self._decompressor
         if inflater is None:
             inflater = self._decompressor = self._new_decompressor(client)
-        room = min(room, sys.maxsize - 1)
         try:
             piece = inflater.decompress(data, room + 1)
             if inflater.eof:

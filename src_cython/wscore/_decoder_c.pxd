@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 
 
 cdef class FrameDecoder:
-    cdef bint _client, _whole, _closed
+    cdef bint _client, _whole, _closed, _ended
     cdef tuple _extensions
     cdef object _deflate
     cdef uint64_t _max_frame, _max_message, _max_fragments

@@ -18,7 +18,7 @@ from wscore._primitives_c cimport MAX_LENGTH, copied, mask, utf8_str, xor_mask_k
 
 from wscore._close_payload import decode_close_payload
 from wscore._codes import CloseReason, Opcode, RsvBits
-from wscore._deflate import TAIL
+from wscore._deflate import MAX_ROOM, TAIL
 from wscore.errors import ParseFailed
 
 cdef extern from "Python.h":
@@ -38,6 +38,7 @@ cdef enum:
 
 
 cdef bytes _TAIL = TAIL
+cdef uint64_t _MAX_ROOM = MAX_ROOM
 
 # What the hooks of extensions are shown, made once.
 cdef dict _OPCODES = {int(opcode): opcode for opcode in Opcode}
@@ -64,7 +65,7 @@ cdef class FrameDecoder:
         self._whole = whole_messages
         self._extensions = tuple(extensions) or None
         self._deflate = deflate
-        self._closed = self._compressed = False
+        self._closed = self._ended = self._compressed = False
         self._chunk = self._held = self._control = None
         self._data = NULL
         self._pos = self._end = self._head_size = self._utf8_size = 0
@@ -87,8 +88,9 @@ cdef class FrameDecoder:
         """Bytes that the message under way may still take; a decompressing extension must not exceed it."""
         return self._max_message - self._size
 
+    @cython.binding(False)
     def receive_data(self, data):
-        """Takes bytes from the peer; dropped once closed. See the Python twin."""
+        """receive_data($self, data)\n--\n\nTakes bytes from the peer; dropped once closed. See the Python twin."""
         self.feed(data)
 
     cdef int feed(self, object data) except -1:
@@ -125,6 +127,10 @@ cdef class FrameDecoder:
         self._end = <size_t>PyByteArray_GET_SIZE(backlog)
         return 0
 
+    def receive_eof(self):
+        """Takes the end of the transport. See the Python twin."""
+        self._ended = True
+
     def __iter__(self):
         return self
 
@@ -136,6 +142,8 @@ cdef class FrameDecoder:
                     event = self._next_event()
                 except ParseFailed as exc:
                     event = CloseConnection(exc.code, str(exc))
+                if event is None and self._ended:
+                    event = CloseConnection(CloseReason.ABNORMAL_CLOSURE)
                 if type(event) is CloseConnection:
                     self._closed = True
                     self._chunk = self._held = None
@@ -281,10 +289,10 @@ cdef class FrameDecoder:
         self._unmask(start, size)
         if ends:
             memcpy(start + size, PyBytes_AS_STRING(_TAIL), 4)
-        result = self._deflate.inflate(self._client, piece, self._max_message - self._size, ends)
-        if isinstance(result, CloseReason):
+        result = self._deflate.inflate(self._client, piece, min(self._max_message - self._size, _MAX_ROOM), ends)
+        if type(result) is not bytes:
             raise ParseFailed("payload refused by an extension", result)
-        return result if type(result) is bytes else copied(result)
+        return result
 
     cdef object _run_extensions(self, bytes piece):
         cdef bint complete = self._remaining == 0

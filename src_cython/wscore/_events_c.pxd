@@ -10,7 +10,7 @@ cdef class Event:
 
 
 cdef class _FrozenEvent(Event):
-    cdef tuple _fields(self)
+    pass
 
 
 cdef class Message(_FrozenEvent):

@@ -30,9 +30,6 @@ cdef class Event:
 cdef class _FrozenEvent(Event):
     """What a frozen dataclass has besides its fields."""
 
-    cdef tuple _fields(self):
-        raise TypeError("abstract")
-
     def __setattr__(self, name, value):
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
@@ -42,17 +39,17 @@ cdef class _FrozenEvent(Event):
     def __eq__(self, other):
         if type(self) is not type(other):
             return NotImplemented
-        return self._fields() == (<_FrozenEvent>other)._fields()
+        return _fields(self) == _fields(<_FrozenEvent>other)
 
     def __hash__(self):
-        return hash(self._fields())
+        return hash(_fields(self))
 
     def __repr__(self):
-        shown = ", ".join([f"{name}={value!r}" for name, value in zip(self.__match_args__, self._fields())])
+        shown = ", ".join([f"{name}={value!r}" for name, value in zip(self.__match_args__, _fields(self))])
         return f"{type(self).__qualname__}({shown})"
 
     def __reduce__(self):
-        return type(self), self._fields(), getattr(self, "__dict__", None) or None
+        return type(self), _fields(self), getattr(self, "__dict__", None) or None
 
 
 @cython.no_gc
@@ -69,9 +66,6 @@ cdef class Message(_FrozenEvent):
 
     def __class_getitem__(cls, item):
         return GenericAlias(cls, item)
-
-    cdef tuple _fields(self):
-        return (self._value, self._frame_finished, self._message_finished)
 
     @property
     def data(self):
@@ -131,9 +125,6 @@ cdef class Ping(_FrozenEvent):
     def __init__(self, payload=b""):
         self._value = payload
 
-    cdef tuple _fields(self):
-        return (self._value,)
-
     @property
     def payload(self):
         """At most 125 bytes, which the pong returns."""
@@ -154,9 +145,6 @@ cdef class Pong(_FrozenEvent):
     def __init__(self, payload=b""):
         self._value = payload
 
-    cdef tuple _fields(self):
-        return (self._value,)
-
     @property
     def payload(self):
         """That of the ping it answers, at most 125 bytes."""
@@ -174,9 +162,6 @@ cdef class CloseConnection(_FrozenEvent):
         self._code = code
         self._value = reason
 
-    cdef tuple _fields(self):
-        return (self._code, self._value)
-
     @property
     def code(self):
         """The close code."""
@@ -190,6 +175,15 @@ cdef class CloseConnection(_FrozenEvent):
     def response(self):
         """Returns the close frame that answers this one."""
         return CloseConnection(self._code, self._value)
+
+
+cdef tuple _fields(_FrozenEvent event):
+    # No method: one more pointer in these classes, and the root's free list, of its own size, would not serve them.
+    if isinstance(event, Message):
+        return (event._value, event._frame_finished, event._message_finished)
+    if isinstance(event, CloseConnection):
+        return (event._code, event._value)
+    return (event._value,)
 
 
 cdef Message message_event(bint text, object data, bint frame_finished, bint message_finished):

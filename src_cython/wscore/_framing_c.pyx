@@ -6,10 +6,14 @@
 ``wscore/_framing_py.py`` is the reference: same names, same meaning, same tests.
 """
 
+cimport cython
+
 # Under other names: what is cimported under its own is no attribute of this module, and these are handed on below.
 from wscore._decoder_c cimport FrameDecoder as Decoder
 from wscore._events_c cimport Message as AnyMessage, PreparedMessage as Prepared
 from wscore._primitives_c cimport bytes_frame, fresh_key, str_frame
+
+from collections import deque
 
 from wscore._decoder_c import FrameDecoder
 from wscore._events_c import BytesMessage, CloseConnection, Event, Message, Ping, Pong, PreparedMessage, TextMessage
@@ -24,7 +28,7 @@ cdef class OpenConnection:
     """OpenConnection(decoder, plain, deflate=None)\n--\n\nWhat every message passes through in an open connection. See the Python twin."""
 
     cdef Decoder _framer
-    cdef public list _events
+    cdef object _queue
     cdef public bint _open
     cdef public bint _plain
     cdef readonly object _deflate
@@ -32,7 +36,7 @@ cdef class OpenConnection:
     def __init__(self, Decoder decoder not None, plain, deflate=None):
         self._framer = decoder
         self._deflate = deflate
-        self._events = []
+        self._queue = None
         self._open = True
         self._plain = plain
 
@@ -45,8 +49,9 @@ cdef class OpenConnection:
     def _decoder(self):
         return self._framer
 
+    @cython.binding(False)
     def send(self, event):
-        """Returns the bytes that tell the peer. See the Python twin."""
+        """send($self, event)\n--\n\nReturns the bytes that tell the peer. See the Python twin."""
         cdef bytes frame
         if self._open and self._plain and not self._framer._closed:
             frame = self._whole_message(event, self._framer._client)
@@ -67,21 +72,30 @@ cdef class OpenConnection:
             return _deflated_frame(data, self._deflate.deflate(client, _raw(data)), client)
         return None
 
+    @cython.binding(False)
     def receive_data(self, data):
-        """Takes bytes that the peer sent, or None when the transport has ended. See the Python twin."""
+        """receive_data($self, data)\n--\n\nTakes bytes that the peer sent, or None when the transport has ended. See the Python twin."""
         if self._open and data is not None:
             self._framer.feed(data)
         else:
             self._receive_other(data)
 
+    @cython.binding(False)
     def events(self):
-        """Returns the events that are due, each parsed when it is taken."""
-        return self._queued_events() if self._events else self._framer
+        """events($self)\n--\n\nReturns the events that are due, each parsed when it is taken."""
+        return self._queued_events(self._queue) if self._queue else self._framer
 
-    def _queued_events(self):
-        while self._events:
-            yield self._events.pop(0)
+    def _queued_events(self, queue):
+        while queue:
+            yield queue.popleft()
         yield from self._framer
+
+    @property
+    def _events(self):
+        """Events that come before what the decoder has. See the Python twin."""
+        if self._queue is None:
+            self._queue = deque()
+        return self._queue
 
     def _send_other(self, event):
         raise LocalProtocolError(f"{type(event).__name__} cannot be sent")
