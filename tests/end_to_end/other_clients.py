@@ -317,9 +317,7 @@ class Chromium(Client):
             self._page.evaluate(f"ws.send({json.dumps(message)})")
         else:
             # The browser's own decoder is the fastest way for a mebibyte.
-            script = (
-                "url => fetch(url).then(body => body.blob()).then(blob => ws.send(blob))"
-            )
+            script = "url => fetch(url).then(body => body.blob()).then(blob => ws.send(blob))"
             self._page.evaluate(script, "data:;base64," + b64encode(message).decode())
 
     async def receive(self) -> str | bytes:

@@ -274,6 +274,23 @@ async def test_cancelled_body_cuts_the_connection(autojump_clock, network):
     assert connection.closed is not None
 
 
+async def test_cancellation_hides_no_exception_of_the_block(autojump_clock, network):
+    async def silent(peer):
+        assert await peer.receive_rest() == b""
+
+    async def fail_when_cancelled():
+        async with reconnect_websocket_url(URL) as connections:
+            async for _ in connections:
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    raise ValueError("mine")
+
+    network.script = [silent]
+    with pytest.raises(ValueError, match="mine"), trio.move_on_after(1):
+        await fail_when_cancelled()
+
+
 @pytest.mark.parametrize("at", [0.5, 1.5])
 async def test_cancelled_wait(autojump_clock, network, at):
     network.script = [BUSY, BUSY]

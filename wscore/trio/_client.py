@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Literal
 
@@ -124,7 +124,9 @@ async def open_websocket(
     try:
         yield connection
     except BaseException:
-        await connection.aclose()
+        # In a cancelled scope this cuts the connection; that must not replace what the block raised.
+        with suppress(trio.Cancelled):
+            await connection.aclose()
         raise
     if not await connection.close_in_time():
         raise DisconnectionTimeout(f"the server did not close within {disconnect_timeout:g} s")
