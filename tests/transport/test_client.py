@@ -616,7 +616,7 @@ async def test_cancellation_hides_no_exception_of_the_block(dial, nursery, autoj
     nursery.start_soon(accept, dial)
     with pytest.raises(ValueError, match="mine"), trio.move_on_after(1):
         await fail_when_cancelled()
-    assert await dial[0][2].receive_rest() == b""
+    await dial[0][2].receive_rest()  # it ends
 
 
 async def test_closing_within_the_block(dial, nursery, autojump_clock):

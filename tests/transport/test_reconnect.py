@@ -262,7 +262,7 @@ async def test_exception_of_the_body_passes_and_closes(autojump_clock, network):
 
 async def test_cancelled_body_cuts_the_connection(autojump_clock, network):
     async def silent(peer):
-        assert await peer.receive_rest() == b""
+        await peer.receive_rest()  # it ends, perhaps after a Close
 
     network.script = [silent]
     with trio.move_on_after(1) as scope:
@@ -276,7 +276,7 @@ async def test_cancelled_body_cuts_the_connection(autojump_clock, network):
 
 async def test_cancellation_hides_no_exception_of_the_block(autojump_clock, network):
     async def silent(peer):
-        assert await peer.receive_rest() == b""
+        await peer.receive_rest()  # it ends, perhaps after a Close
 
     async def fail_when_cancelled():
         async with reconnect_websocket_url(URL) as connections:

@@ -124,7 +124,7 @@ async def open_websocket(
     try:
         yield connection
     except BaseException:
-        # In a cancelled scope this cuts the connection; that must not replace what the block raised.
+        # In a cancelled scope this cuts; that must not replace what the block raised.
         with suppress(trio.Cancelled):
             await connection.aclose()
         raise

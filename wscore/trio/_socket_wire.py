@@ -43,7 +43,7 @@ class SocketWire(SendQueue):
         "_owner",
         "_readable",
         "_receive_size",
-        "_socket",
+                "_socket",
         "broken",
         "reading",
     )

@@ -40,7 +40,9 @@ class StreamWire(SendQueue):
         "reading",
     )
 
-    def __init__(self, stream: trio.abc.Stream, owner: Owner, receive_size: int | None) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, owner: Owner, receive_size: int | None
+    ) -> None:
         super().__init__()
         self._stream = stream
         self._owner = owner
