@@ -607,6 +607,20 @@ async def test_cancelled_block_cuts_the_connection(dial, nursery, autojump_clock
     assert [frame.close for frame in frames] in ([], [(1000, "")])
 
 
+async def test_cancellation_hides_no_exception_of_the_block(dial, nursery, autojump_clock):
+    async def fail_when_cancelled():
+        async with open_websocket_url("ws://h/"):
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("mine")
+
+    nursery.start_soon(accept, dial)
+    with pytest.raises(ValueError, match="mine"), trio.move_on_after(1):
+        await fail_when_cancelled()
+    await dial[0][2].receive_rest()  # it ends
+
+
 async def test_closing_within_the_block(dial, nursery, autojump_clock):
     nursery.start_soon(accept_and_close, dial)
     async with open_websocket_url("ws://h/") as connection:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Literal
 
@@ -118,12 +118,15 @@ async def open_websocket(
             unix_socket=unix_socket,
         )
     except OSError as error:
-        message = f"cannot connect to {host} port {port}: {error}"
+        place = f"{host} port {port}" if unix_socket is None else os.fspath(unix_socket)
+        message = f"cannot connect to {place}: {error}"
         raise HandshakeError(message, transient=True) from error
     try:
         yield connection
     except BaseException:
-        await connection.aclose()
+        # In a cancelled scope this cuts; that must not replace what the block raised.
+        with suppress(trio.Cancelled):
+            await connection.aclose()
         raise
     if not await connection.close_in_time():
         raise DisconnectionTimeout(f"the server did not close within {disconnect_timeout:g} s")

@@ -97,9 +97,7 @@ def _check_ssl(use_ssl: bool | ssl.SSLContext) -> ssl.SSLContext | None:
         return None
     if isinstance(use_ssl, ssl.SSLContext):
         return use_ssl
-    raise TypeError(
-        f"`use_ssl` argument must be bool or ssl.SSLContext, not {type(use_ssl).__name__}"
-    )
+    raise TypeError(f"use_ssl is a bool or an SSLContext, not {type(use_ssl).__name__}")
 
 
 @dataclass(frozen=True, slots=True)

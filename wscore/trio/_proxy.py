@@ -144,10 +144,11 @@ async def _ask_to_connect(stream: trio.abc.Stream, proxy: Proxy, authority: str)
     await stream.send_all(request + (http.send(h11.EndOfMessage()) or b""))
     while not isinstance(event := http.next_event(), h11.Response):
         if event is h11.NEED_DATA:
-            http.receive_data(bytes(await stream.receive_some(_RECEIVE_SIZE)))
-        elif isinstance(event, h11.ConnectionClosed):
-            message = f"the proxy {proxy} closed the connection without an answer"
-            raise ProxyError(message, transient=True)
+            data = await stream.receive_some(_RECEIVE_SIZE)
+            if not data:
+                message = f"the proxy {proxy} closed the connection without an answer"
+                raise ProxyError(message, transient=True)
+            http.receive_data(bytes(data))
     status = event.status_code
     if not 200 <= status <= 299:
         reason = event.reason.decode("latin-1")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
 
 import trio
@@ -87,8 +88,13 @@ class WebSocketConnections:
         traceback: TracebackType | None,
     ) -> None:
         self._entered = False
-        if self._connection is not None:
+        if self._connection is None:
+            return
+        if error is None:
             await self._connection.aclose()
+        else:
+            with suppress(trio.Cancelled):  # it must not replace what the block raised
+                await self._connection.aclose()
 
     def __aiter__(self) -> WebSocketConnections:
         return self
