@@ -111,9 +111,6 @@ cdef class PreparedMessage(Message):
         self._code = {}
         self._frame_finished = self._message_finished = True
 
-    cdef tuple _fields(self):
-        return (self._value,)
-
 
 @cython.no_gc
 cdef class Ping(_FrozenEvent):
@@ -179,7 +176,7 @@ cdef class CloseConnection(_FrozenEvent):
 
 cdef tuple _fields(_FrozenEvent event):
     # No method: one more pointer in these classes, and the root's free list, of its own size, would not serve them.
-    if isinstance(event, Message):
+    if isinstance(event, Message) and not isinstance(event, PreparedMessage):
         return (event._value, event._frame_finished, event._message_finished)
     if isinstance(event, CloseConnection):
         return (event._code, event._value)
