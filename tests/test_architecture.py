@@ -52,7 +52,11 @@ LAYERS: list[set[str]] = [
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
 # What may be imported from outside the standard library, by the first part of the module's name.
-THIRD_PARTY = {"handshake": {"h11"}, "trio": {"trio", "h11"}, "chat": {"trio", "msgspec"}}
+THIRD_PARTY = {
+    "handshake": {"h11"},
+    "trio": {"trio", "outcome", "h11"},
+    "chat": {"trio", "msgspec"},
+}
 
 # Imports against the arrows, each under TYPE_CHECKING only, with its reason.
 JUSTIFIED = {
