@@ -385,6 +385,16 @@ class TestWithoutHooks:
             seen.append(reasonless)
         assert seen[0] == seen[1]
 
+    def test_fragments_by_hooks(self) -> None:
+        hooked = ByHooks()
+        hooked.accept(NAME)
+        server, client = Connection(SERVER, [hooked]), negotiated()[0]
+        server.receive_data(client.send(TextMessage("héllo ", message_finished=False)))
+        server.receive_data(client.send(Ping(b"x")) + client.send(TextMessage("world")))
+        events = list(server.events())
+        assert text_of(events) == "héllo world"
+        assert Ping(b"x") in events
+
     def test_hooks_of_a_subclass_are_called(self) -> None:
         class Loud(PerMessageDeflate):
             def frame_outbound(self, *args: Any) -> tuple[RsvBits, bytes]:
