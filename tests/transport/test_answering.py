@@ -151,7 +151,7 @@ def test_what_is_no_compression_is_found_early():
 
 async def test_request_says_the_same_after_it_was_accepted(nursery):
     ours, theirs = memory_stream_pair()
-    await theirs.send_all(UPGRADE + offer("a", "b") + b"X-Y: z\r\n\r\n")
+    await theirs.send_all(UPGRADE + offer("a", "b") + b"X-Y: z\r\nX-Empty:\r\n\r\n")
     request = await wrap_server_stream(nursery, ours)
 
     def seen():
@@ -165,6 +165,7 @@ async def test_request_says_the_same_after_it_was_accepted(nursery):
 
     before = seen()
     assert before[0] == "/chat?room=1"
+    assert before[1][-2:] == [(b"x-y", b"z"), (b"x-empty", b"")]
     connection = await request.accept()
     assert request.connection is connection
     assert seen() == before
