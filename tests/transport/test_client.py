@@ -602,7 +602,7 @@ async def test_cancelled_block_cuts_the_connection(dial, nursery, autojump_clock
         async with open_websocket_url("ws://h/") as connection:
             await connection.get_message()
     assert scope.cancelled_caught
-    assert await dial[0][2].receive_rest() == b""
+    await dial[0][2].receive_rest()  # it ends, perhaps after a Close
 
 
 async def test_cancellation_hides_no_exception_of_the_block(dial, nursery, autojump_clock):
