@@ -1,7 +1,7 @@
 """Runs trio-websocket's own tests, from its source distribution, with `wscore.trio` in its place.
 
-The distribution comes through pip; set TRIO_WEBSOCKET_SDIST to a file to take that one. Exit status 0
-only if exactly the tests listed below fail: each is an intended difference, with its reason.
+The distribution comes through pip; set TRIO_WEBSOCKET_SDIST to a file to take that one. Exit status
+0 only if exactly the tests listed below fail: each is an intended difference, with its reason.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def main() -> int:
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path.cwd())]),
             "PYTEST_ADDOPTS": (
-                "-q -rf --tb=line -p no:cacheprovider -c /dev/null --rootdir . -o trio_mode=true tests"
+                "-q -rf --tb=line -p no:cacheprovider -c /dev/null --rootdir ."
+                " -o trio_mode=true tests"
             ),
         }
         ran = subprocess.run(

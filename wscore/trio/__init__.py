@@ -32,6 +32,7 @@ from ._client import (
 )
 from ._compression import Compression
 from ._connection import WebSocketConnection
+from ._counters import ServerCounters
 from ._errors import (
     CloseReason,
     ConnectionClosed,
@@ -45,7 +46,9 @@ from ._http import HTTPRequest, HTTPResponse
 from ._reconnect import WebSocketConnections
 from ._request import WebSocketRequest
 from ._server import WebSocketServer, serve_websocket, wrap_server_stream
+from ._signals import serve_until_signal
 from ._stream import Endpoint
+from ._unix import open_unix_listener
 
 __all__ = [
     "CloseReason",
@@ -59,15 +62,18 @@ __all__ = [
     "HTTPResponse",
     "HandshakeError",
     "ProxyError",
+    "ServerCounters",
     "WebSocketConnection",
     "WebSocketConnections",
     "WebSocketRequest",
     "WebSocketServer",
     "connect_websocket",
     "connect_websocket_url",
+    "open_unix_listener",
     "open_websocket",
     "open_websocket_url",
     "reconnect_websocket_url",
+    "serve_until_signal",
     "serve_websocket",
     "wrap_client_stream",
     "wrap_server_stream",

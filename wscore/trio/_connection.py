@@ -6,15 +6,11 @@ no task, and with the wire of a plain socket a message that can be returned or s
 no more than the calls and the system's own part.
 
 *Cancellation.* A frame exists from the moment it is encoded, and from then on it is sent, whatever
-becomes of the task: it stands in the session's queue in one piece. So `send_message` waits before it
+becomes of the task: it stands in the wire's queue in one piece. So `send_message` waits before it
 encodes (cancelled there, it has sent nothing) and after (cancelled there, the frame leaves
 later). A message is handed to a waiting task together with its wake-up, so that no cancellation
 comes between the two and nothing is lost.
 
-*Joining.* While more of the peer's messages wait to be taken, what is sent is only put into the
-queue: the replies to all that came in one read leave in one write. The queue is flushed with the
-first message that is sent when no input is left, when a task waits for the next message, and in any
-case at the scheduler's next turn.
 """
 
 from __future__ import annotations
@@ -29,17 +25,15 @@ from wscore.events import BytesMessage, Event, Ping, Pong, TextMessage
 
 from ._errors import CloseReason, ConnectionClosed
 from ._options import Options
-from ._session import ENDED, MAX_UNSENT, PingTicket, Session
+from ._session import MAX_UNSENT, PingTicket, Session
 from ._stream import Endpoint
 
 _MESSAGES_PER_CHECKPOINT = 64
-# From this size on, in bytes, a server's binary message is not copied to stand behind its header.
-_LARGE = 16384
 # `async for` ends with these, and raises with all others: the peer has finished, or leaves.
 _NORMAL_ENDS = frozenset({1000, 1001})
 
 
-class WebSocketConnection(Session, trio.abc.AsyncResource):
+class WebSocketConnection(trio.abc.AsyncResource):
     """An open WebSocket connection; the other functions of this package make them.
 
     Any number of tasks may call any of the methods at the same time. Messages are sent in the
@@ -61,9 +55,10 @@ class WebSocketConnection(Session, trio.abc.AsyncResource):
     """
 
     __slots__ = (
-        "_ended",
+        "__weakref__",
         "_handshake_headers",
         "_path",
+        "_session",
         "_subprotocol",
         "_turns",
         "_unyielded",
@@ -82,12 +77,11 @@ class WebSocketConnection(Session, trio.abc.AsyncResource):
         self._path = path
         self._subprotocol = subprotocol
         self._handshake_headers = handshake_headers
-        self._unyielded = 0  # messages since the last checkpoint
+        self._unyielded = 1  # messages since a task last waited; 0: it just did
         self._turns: trio.StrictFIFOLock | None = None  # of senders, once one had to wait
-        self._ended: trio.Event | None = None
         core = ws.connection if isinstance(ws, WSConnection) else ws
         assert core is not None, "the opening handshake is not finished"
-        super().__init__(stream, core, options)
+        self._session = Session(stream, core, options)
 
     @property
     def closed(self) -> CloseReason | None:
@@ -96,7 +90,7 @@ class WebSocketConnection(Session, trio.abc.AsyncResource):
         Whichever end was first, as seen from here: the peer's code and reason, or those given to
         `aclose`; 1006 when the connection was lost.
         """
-        return self._closed
+        return self._session.closed
 
     @property
     def cut_reason(self) -> str | None:
@@ -106,27 +100,27 @@ class WebSocketConnection(Session, trio.abc.AsyncResource):
         what was sent; ``"close timeout"``: it did not answer our Close; ``"unsent limit"``: it was
         too slow for a broadcast; ``"internal error"``: a mistake of this library, which is logged.
         """
-        return self._cut_reason
+        return self._session.cut_reason
 
     @property
     def is_client(self) -> bool:
         """Whether this end opened the connection."""
-        return self._core.client
+        return self._session.core.client
 
     @property
     def is_server(self) -> bool:
         """Whether this end accepted the connection."""
-        return not self._core.client
+        return not self._session.core.client
 
     @property
     def local(self) -> Endpoint | str:
         """This end's address; a description, if the stream is not TCP."""
-        return self._local
+        return self._session.local
 
     @property
     def remote(self) -> Endpoint | str:
         """The peer's address; a description, if the stream is not TCP."""
-        return self._remote
+        return self._session.remote
 
     @property
     def path(self) -> str:
@@ -149,12 +143,12 @@ class WebSocketConnection(Session, trio.abc.AsyncResource):
 
         The pings of the keepalive count too, which come only when the peer is silent.
         """
-        return self._latency
+        return self._session.latency
 
     @property
     def bytes_unsent(self) -> int:
         """Bytes that are to be sent and that the system has not taken yet."""
-        return self._wire.unsent
+        return self._session.wire.unsent
 
     # Receiving
 
@@ -172,34 +166,35 @@ class WebSocketConnection(Session, trio.abc.AsyncResource):
         if self._unyielded >= _MESSAGES_PER_CHECKPOINT:
             self._unyielded = 0
             await trio.lowlevel.checkpoint()
-        if not self._messages:
-            if self._wire.unsent:
-                self._flush()
-            if not self._messages:  # a connection found lost in sending is read to its end
+        session = self._session
+        if not session.messages:
+            if session.wire.unsent:
+                session.flush()
+            if not session.messages:  # a connection found lost by the flush is read to its end
                 return await self._wait_for_message()
         self._unyielded += 1
-        message = self._messages.pop(0)
-        if not self._wire.reading:
-            self._proceed()
+        message = session.messages.pop(0)
+        if len(session.messages) < session.queue_size and not session.wire.reading:
+            session.proceed()
         return message
 
     async def _wait_for_message(self) -> str | bytes:
+        session = self._session
         self._unyielded = 0
-        if self._closed is not None:
+        if session.closed is None:
+            task = trio.lowlevel.current_task()
+
+            def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+                session.getters.remove(task)
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            session.getters.append(task)
+            message: str | bytes | None = await trio.lowlevel.wait_task_rescheduled(abort)
+            if message is not None:
+                return message
+        else:
             await trio.lowlevel.checkpoint()
-            raise ConnectionClosed(self._closed)
-        task = trio.lowlevel.current_task()
-
-        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-            self._getters.remove(task)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        self._getters.append(task)
-        message: str | bytes | None = await trio.lowlevel.wait_task_rescheduled(abort)
-        if message is None:
-            assert self._closed is not None
-            raise ConnectionClosed(self._closed)
-        return message
+        raise session.closed_error()
 
     def __aiter__(self) -> WebSocketConnection:
         return self
@@ -214,7 +209,7 @@ class WebSocketConnection(Session, trio.abc.AsyncResource):
 
     # Sending
 
-    async def send_message(self, message: str | bytes) -> None:
+    async def send_message(self, message: str | bytes | bytearray | memoryview) -> None:
         """Send one message, a str as text and bytes as binary.
 
         Waits while more than 64 KiB are unsent, before and after, so that a slow peer slows the
@@ -223,22 +218,30 @@ class WebSocketConnection(Session, trio.abc.AsyncResource):
         and at least once in 64 messages sent or received.
 
         Args:
-            message: bytes may also be a bytearray or a memoryview; it may be changed after the call.
+            message: bytes may also be a bytearray or a memoryview, and may be changed after the
+                call.
 
         Raises:
             ConnectionClosed: the connection is closed, being closed, or was lost while sending.
             ValueError: ``message`` is neither str nor bytes.
         """
-        event: Event
-        if isinstance(message, str):
-            event = TextMessage(message)
-        elif isinstance(message, (bytes, bytearray)):
-            event = BytesMessage(message)
-        elif isinstance(message, memoryview):
-            event = BytesMessage(message if message.c_contiguous else bytes(message))
+        event = TextMessage(message) if type(message) is str else _message_event(message)
+        session = self._session
+        wire = session.wire
+        if (
+            wire.unsent > MAX_UNSENT
+            or self._unyielded >= _MESSAGES_PER_CHECKPOINT
+            or (self._turns is not None and self._turns.locked())
+        ):
+            await self._send_in_turn(event)
         else:
-            raise ValueError(f"a message is str or bytes, not {type(message).__name__}")
-        await self._send(event)
+            # A reply to what a task just waited for, or to one of several: that was a checkpoint.
+            if self._unyielded and not session.messages:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            self._unyielded += 1
+            session.send(event)
+        if wire.unsent > MAX_UNSENT or wire.broken:
+            await self._wait_sent()
 
     async def ping(self, payload: bytes | None = None) -> None:
         """Send a ping and wait for its pong.
@@ -257,20 +260,20 @@ class WebSocketConnection(Session, trio.abc.AsyncResource):
         """
         if payload is None:
             payload = os.urandom(8)
-        if self._pings is not None and payload in self._pings:
+        session = self._session
+        if session.pings is not None and payload in session.pings:
             raise ValueError(f"a ping with payload {payload!r} is under way")
         done = trio.Event()
         ticket = PingTicket(trio.current_time(), done)
-        self._add_ping(payload, ticket)
+        session.add_ping(payload, ticket)
         try:
-            await self._send(Ping(payload))
+            await self._send_in_turn(Ping(payload))
+            await self._wait_sent()
             await done.wait()
         finally:
-            if self._pings is not None and self._pings.get(payload) is ticket:
-                del self._pings[payload]
+            session.remove_ping(payload, ticket)
         if not ticket.answered:
-            assert self._closed is not None
-            raise ConnectionClosed(self._closed)
+            raise session.closed_error()
 
     async def pong(self, payload: bytes | None = None) -> None:
         """Send an unsolicited pong, a one-way sign of life (RFC 6455 section 5.5.3).
@@ -281,62 +284,31 @@ class WebSocketConnection(Session, trio.abc.AsyncResource):
         Raises:
             ConnectionClosed: the connection is closed or being closed.
         """
-        await self._send(Pong(payload or b""))
-
-    async def _send(self, event: Event) -> None:
-        """Encode and send one event, when its turn has come and the queue is short."""
-        wire = self._wire
-        if (
-            wire.unsent > MAX_UNSENT
-            or self._unyielded >= _MESSAGES_PER_CHECKPOINT
-            or (self._turns is not None and self._turns.locked())
-        ):
-            await self._send_in_turn(event)
-        else:
-            self._unyielded += 1
-            await trio.lowlevel.checkpoint_if_cancelled()
-            self._transmit(event)
-        if wire.broken or wire.unsent > MAX_UNSENT:
-            await self._wait_sent()
+        await self._send_in_turn(Pong(payload or b""))
+        await self._wait_sent()
 
     async def _send_in_turn(self, event: Event) -> None:
+        """Send one event when all who called before have, and little enough is unsent."""
         self._unyielded = 0
         if self._turns is None:
             self._turns = trio.StrictFIFOLock()
+        session = self._session
         async with self._turns:
-            while self._wire.unsent > MAX_UNSENT and self._closed is None:
-                await self._wait_for_change()
-            self._transmit(event)
-
-    def _transmit(self, event: Event) -> None:
-        """Encode an event, and send it if its time has come; see the module."""
-        if self._closed is not None:
-            raise ConnectionClosed(self._closed)
-        wire = self._wire
-        if self._more or self._messages:
-            wire.append(self._core.send(event))
-            if wire.unsent > MAX_UNSENT:
-                wire.flush()
-        elif isinstance(event, BytesMessage) and len(event.data) >= _LARGE:
-            wire.send_parts(*self._core.send_parts(event))
-        else:
-            wire.send(self._core.send(event))
-        if wire.unsent:
-            self._watch_sending()
+            while session.wire.unsent > MAX_UNSENT and session.closed is None:
+                await session.wait_for_change()
+            session.send(event)
 
     async def _wait_sent(self) -> None:
         """Wait until so little is unsent that a message may count as sent."""
-        while self._wire.unsent > MAX_UNSENT:
-            await self._wait_for_change()
-        if self._wire.broken:
-            while self._closed is None:
-                await self._wait_for_change()
-            raise ConnectionClosed(self._closed)
-
-    async def _wait_for_change(self) -> None:
-        if self._changed is None:
-            self._changed = trio.lowlevel.ParkingLot()
-        await self._changed.park()
+        session = self._session
+        if session.wire.unsent > MAX_UNSENT:
+            session.flush()
+        while session.wire.unsent > MAX_UNSENT:
+            await session.wait_for_change()
+        if session.wire.broken:
+            while session.closed is None:
+                await session.wait_for_change()
+            raise session.closed_error()
 
     # Closing
 
@@ -355,26 +327,38 @@ class WebSocketConnection(Session, trio.abc.AsyncResource):
 
     async def close_in_time(self, code: int = 1000, reason: str | None = None) -> bool:
         """Do what `aclose` does; return False if the peer took too long and the stream was cut."""
+        session = self._session
         why: str | None = None
         try:
-            if self._closed is None:
-                self.close(code, reason)
+            if session.closed is None:
+                session.close(code, reason)
             else:
-                self.discard()
+                session.discard()
             await trio.lowlevel.checkpoint()
-            with trio.move_on_after(self._options.disconnect_timeout) as scope:
-                await self._wait_ended()
+            with trio.move_on_after(session.options.disconnect_timeout) as scope:
+                await session.wait_ended()
             if scope.cancelled_caught:
                 why = "close timeout"
         finally:
-            self.cut(why)
+            session.cut(why)
             with trio.CancelScope(shield=True):
-                await self._wait_ended()
+                await session.wait_ended()
         return why is None
 
-    async def _wait_ended(self) -> None:
-        while self._phase != ENDED:
-            await self._wait_for_change()
-
     def __str__(self) -> str:
-        return f"{'client' if self.is_client else 'server'} connection with {self._remote}"
+        return f"{'client' if self.is_client else 'server'} connection with {self.remote}"
+
+
+def _message_event(message: object) -> Event:
+    """The event that sends a message.
+
+    Raises:
+        ValueError: ``message`` is neither str nor bytes.
+    """
+    if isinstance(message, str):
+        return TextMessage(message)
+    if isinstance(message, memoryview) and not message.c_contiguous:
+        return BytesMessage(bytes(message))
+    if isinstance(message, (bytes, bytearray, memoryview)):
+        return BytesMessage(message)  # type: ignore[arg-type]
+    raise ValueError(f"a message is str or bytes, not {type(message).__name__}")

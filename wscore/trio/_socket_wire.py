@@ -7,6 +7,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+from contextlib import suppress
 
 import trio
 
@@ -43,7 +44,7 @@ class SocketWire(SendQueue):
         "_owner",
         "_readable",
         "_receive_size",
-                "_socket",
+        "_socket",
         "broken",
         "reading",
     )
@@ -176,8 +177,9 @@ class SocketWire(SendQueue):
     def append(self, data: bytes) -> None:
         """Send bytes together with what follows, at the scheduler's next turn at the latest."""
         if not self.broken:
-            self._enqueue(data)
-            if not self._blocked:
+            self._pieces.append(data)
+            self.unsent += len(data)
+            if not self._awaits_turn and not self._blocked:
                 self._ask_for_turn()
 
     def flush(self) -> None:
@@ -228,10 +230,8 @@ class SocketWire(SendQueue):
 
     def half_close(self) -> None:
         """End our direction; everything is sent."""
-        try:
+        with suppress(OSError):  # the peer was faster: the epoll reports that
             self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # the peer was faster: the epoll reports that
 
     def close(self) -> None:
         """Close; what the system has taken it goes on sending."""

@@ -8,6 +8,7 @@ exception of a system task ends the whole trio run.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -40,9 +41,7 @@ class StreamWire(SendQueue):
         "reading",
     )
 
-    def __init__(
-        self, stream: trio.abc.Stream, owner: Owner, receive_size: int | None
-    ) -> None:
+    def __init__(self, stream: trio.abc.Stream, owner: Owner, receive_size: int | None) -> None:
         super().__init__()
         self._stream = stream
         self._owner = owner
@@ -71,10 +70,8 @@ class StreamWire(SendQueue):
         except Exception:  # whatever the stream's own kind of error is, we are closing it
             pass
         finally:
-            try:
+            with suppress(Exception):
                 await abort(self._stream)
-            except Exception:
-                pass
             self._forget()
             self._tell(self._owner.wire_closed)
 

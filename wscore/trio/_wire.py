@@ -113,6 +113,8 @@ class SendQueue:
     def _front(self) -> bytes | memoryview:
         """The next bytes to offer: small pieces joined, a large one sliced; never empty."""
         pieces = self._pieces
+        if len(pieces) > 1 and self.unsent <= _JOINED:
+            pieces[:] = [b"".join(pieces)]
         first = pieces[0]
         size = len(first)
         if len(pieces) > 1 and size < _JOINED:
