@@ -40,6 +40,9 @@ INTENDED = {
     "test_message_after_local_close_race": _PRIVATE,
     "test_server_tcp_closed_on_close_connection_event": _PRIVATE,
     "test_remote_close_rude": _PRIVATE,
+    "test_client_close_timeout": (
+        "a queue of 0 counts as 1 here, and a Close behind the message in it is answered"
+    ),
     "test_handshake_exception_before_accept": (
         "an exception of a handler is logged here, and does not stop the server"
     ),
