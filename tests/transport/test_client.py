@@ -76,6 +76,7 @@ async def serve(nursery, calls, answer):
         ("ws://h:/", "h", 80, "/", False),
         ("ws://h/x?", "h", 80, "/x?", False),
         ("wss://bücher.example/", "xn--bcher-kva.example", 443, "/", True),
+        ("ws://ｂücher。example/", "xn--bcher-kva.example", 80, "/", False),
         ("ws://FAß.de/", "xn--fa-hia.de", 80, "/", False),
         ("ws://[fe80::1%25eth0]:9/", "fe80::1%eth0", 9, "/", False),
     ],

@@ -65,7 +65,7 @@ async def open_websocket(
         use_ssl: True for TLS with the system's certificates, a context for TLS with that, or False.
         subprotocols: those to offer, the best first.
         extra_headers: sent with the request, pairs of bytes. ``Host`` replaces the default one.
-        message_queue_size: messages kept while a ping waits for its pong.
+        message_queue_size: messages to read ahead; beyond, the server is slowed down by TCP.
         max_message_size: bytes; a larger message closes the connection with 1009.
         receive_buffer_size: bytes to ask the system for at once; None lets trio choose.
         connect_timeout: seconds for proxy, TCP, TLS and the opening handshake together.

@@ -167,9 +167,10 @@ class Opening:
         except BaseException:
             await abort(stream)
             raise
+        assert ws.connection is not None
         return WebSocketConnection(
             stream,
-            ws,
+            ws.connection,  # without the handshake, which is larger
             self.options,
             path=self.resource,
             subprotocol=accepted.subprotocol,
