@@ -1,6 +1,7 @@
 """The other end of a connection, made by hand: raw HTTP and raw frames over a trio stream.
 
-It shares no code with wscore for frames and handshakes, so that a mistake on both sides cannot cancel out.
+Its frames and handshakes share no code with wscore, so that a mistake on both sides cannot cancel
+out.
 """
 
 from __future__ import annotations

@@ -58,20 +58,22 @@ async def test_it_needs_no_waiting_task(autojump_clock):
     assert connection.closed == CloseReason(1006)
 
 
-@pytest.mark.parametrize(
-    "life", [frame(PONG, b"of another ping"), frame(TEXT, b"x"), frame(TEXT, b"hello")[:3]]
-)
-async def test_any_byte_counts_as_life(life, autojump_clock):
+LIVES = {
+    "messages": [frame(TEXT, b"x")] * 5,
+    "pongs of other pings": [frame(PONG, b"other")] * 5,
+    "bytes of one frame": [frame(TEXT, b"hello")[i : i + 1] for i in range(5)],
+}
+
+
+@pytest.mark.parametrize("kind", LIVES)
+async def test_any_byte_counts_as_life(kind, autojump_clock):
     connection, peer = await with_options(Options(message_queue_size=100))
-    for _ in range(5):
+    for life in LIVES[kind]:
         begin = trio.current_time()
         assert (await peer.receive()).opcode == PING
         assert trio.current_time() - begin == about(20)
+        await trio.sleep(19)
         await peer.stream.send_all(life)
-        life = frame(TEXT, b"x") if life == frame(TEXT, b"x") else frame(PONG)
-        if connection.closed is not None:  # half a frame, and then another
-            assert connection.cut_reason is None
-            return
     assert connection.closed is None
 
 
@@ -151,11 +153,10 @@ async def test_a_peer_that_takes_nothing_is_cut(new_sockets, autojump_clock):
 async def test_small_messages_that_nobody_takes_do_not_put_it_off(autojump_clock):
     connection, _peer = await with_options(QUIET, pair=lockstep_stream_pair())
     begin = trio.current_time()
-    with pytest.raises(ConnectionClosed):
-        while True:
-            await connection.send_message("x")
-            await trio.sleep(1)
-    assert trio.current_time() - begin == about(30.5)
+    while connection.closed is None:
+        await connection.send_message("x")
+        await trio.sleep(1)
+    assert 30 <= trio.current_time() - begin <= 31.5
     assert connection.cut_reason == "send timeout"
 
 
@@ -231,14 +232,14 @@ class Timed:
         self.crashes.append(error)
 
 
-@pytest.fixture
-async def deadlines(autojump_clock):
+def started():
     deadlines = Deadlines()
     deadlines.start()
     return deadlines
 
 
-async def test_checks_come_at_their_time(deadlines):
+async def test_checks_come_at_their_time(autojump_clock):
+    deadlines = started()
     now = trio.current_time()
     items = [Timed() for _ in range(50)]
     delays = [(7 * number % 50) / 3 for number in range(50)]
@@ -250,7 +251,8 @@ async def test_checks_come_at_their_time(deadlines):
         assert at - now == about(delay)
 
 
-async def test_the_earlier_one_counts(deadlines):
+async def test_the_earlier_one_counts(autojump_clock):
+    deadlines = started()
     now = trio.current_time()
     item = Timed()
     for delay in (10, 5, 8, 2, 30):
@@ -259,7 +261,8 @@ async def test_the_earlier_one_counts(deadlines):
     assert [at - now for at in item.calls] == [about(2)]
 
 
-async def test_a_check_says_when_the_next_is_due(deadlines):
+async def test_a_check_says_when_the_next_is_due(autojump_clock):
+    deadlines = started()
     now = trio.current_time()
     item = Timed([now + 3, now + 3.1, now])  # the past is not now, or it would never end
     deadlines.schedule(item, now + 1)
@@ -268,7 +271,8 @@ async def test_a_check_says_when_the_next_is_due(deadlines):
     assert item.calls == sorted(set(item.calls))
 
 
-async def test_cancelled_checks_do_not_come(deadlines):
+async def test_cancelled_checks_do_not_come(autojump_clock):
+    deadlines = started()
     now = trio.current_time()
     first, second = Timed(), Timed()
     for item in (first, second):
@@ -279,7 +283,8 @@ async def test_cancelled_checks_do_not_come(deadlines):
     assert (len(first.calls), len(second.calls)) == (0, 1)
 
 
-async def test_one_may_cancel_another_of_the_same_bucket(deadlines):
+async def test_one_may_cancel_another_of_the_same_bucket(autojump_clock):
+    deadlines = started()
     items = [Timed() for _ in range(300)]
 
     class Killer(Timed):
@@ -297,7 +302,8 @@ async def test_one_may_cancel_another_of_the_same_bucket(deadlines):
     assert all(item.bucket == NO_BUCKET for item in items)
 
 
-async def test_an_error_ends_nothing_else(deadlines):
+async def test_an_error_ends_nothing_else(autojump_clock):
+    deadlines = started()
     now = trio.current_time()
     bad, good = Timed(error=ValueError("x")), Timed()
     deadlines.schedule(bad, now + 1)
@@ -308,7 +314,8 @@ async def test_an_error_ends_nothing_else(deadlines):
     assert len(good.calls) == len(later.calls) == 1
 
 
-async def test_others_run_between_many_checks(deadlines):
+async def test_others_run_between_many_checks(autojump_clock):
+    deadlines = started()
     now = trio.current_time()
     items = [Timed() for _ in range(10_000)]
     for item in items:
