@@ -235,10 +235,11 @@ class WebSocketConnection(trio.abc.AsyncResource):
         ):
             await self._send_in_turn(event)
         else:
-            # A reply to what a task just waited for, or to one of several: that was a checkpoint.
-            if self._unyielded and not session.messages:
-                await trio.lowlevel.checkpoint_if_cancelled()
-            self._unyielded += 1
+            # Not for a reply: the message was waited for, or is one of a bounded number.
+            if not session.messages:
+                if self._unyielded:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                self._unyielded += 1
             session.send(event)
         if wire.unsent > MAX_UNSENT or wire.broken:
             await self._wait_sent()
