@@ -107,11 +107,14 @@ async def test_a_peer_that_we_do_not_read_is_not_dead(autojump_clock):
     connection, peer = await with_options(Options())
     await peer.send((TEXT, b"1"))
     await wait_all_tasks_blocked()
-    await peer.send((TEXT, b"2"))  # stays unread: nobody takes the first
+    await peer.send((TEXT, b"2"))
+    await wait_all_tasks_blocked()
+    await peer.send((TEXT, b"3"))  # stays unread: nobody takes the first
     await trio.sleep(200)
     assert connection.closed is None
     assert await connection.get_message() == "1"
     assert await connection.get_message() == "2"
+    assert await connection.get_message() == "3"
     # From now on it has to show life again.
     begin = trio.current_time()
     with pytest.raises(ConnectionClosed):
@@ -124,6 +127,15 @@ async def test_keepalive_can_be_off(autojump_clock):
     await trio.sleep(1000)
     await connection.send_message("x")
     assert (await peer.receive()).payload == b"x"
+
+
+async def test_the_interval_holds_with_a_longer_timeout(autojump_clock):
+    connection, peer = await with_options(Options(ping_interval=3, ping_timeout=20))
+    for _ in range(5):
+        begin = trio.current_time()
+        await peer.send((PONG, (await peer.receive()).payload))
+        assert trio.current_time() - begin == about(3)
+    assert connection.closed is None
 
 
 async def test_without_a_timeout_it_pings_for_ever(autojump_clock):

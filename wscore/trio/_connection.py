@@ -16,6 +16,7 @@ comes between the two and nothing is lost.
 from __future__ import annotations
 
 import os
+from itertools import chain
 
 import trio
 
@@ -76,7 +77,9 @@ class WebSocketConnection(trio.abc.AsyncResource):
     ) -> None:
         self._path = path
         self._subprotocol = subprotocol
-        self._handshake_headers = handshake_headers
+        # One object, not two for each field and one for each pair: NUL is in no header (RFC 9110
+        # section 5.5), and few programs look.
+        self._handshake_headers = b"\0".join(chain.from_iterable(handshake_headers))
         self._unyielded = 1  # messages since a task last waited; 0: it just did
         self._turns: trio.StrictFIFOLock | None = None  # of senders, once one had to wait
         core = ws.connection if isinstance(ws, WSConnection) else ws
@@ -135,7 +138,10 @@ class WebSocketConnection(trio.abc.AsyncResource):
     @property
     def handshake_headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """The headers the peer sent in the handshake, names in lower case."""
-        return self._handshake_headers
+        if not self._handshake_headers:
+            return ()
+        parts = iter(self._handshake_headers.split(b"\0"))
+        return tuple(zip(parts, parts, strict=True))
 
     @property
     def latency(self) -> float | None:
@@ -174,7 +180,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
                 return await self._wait_for_message()
         self._unyielded += 1
         message = session.messages.pop(0)
-        if len(session.messages) < session.queue_size and not session.wire.reading:
+        if len(session.messages) <= session.queue_size and not session.wire.reading:
             session.proceed()
         return message
 

@@ -6,8 +6,9 @@ when they want something, the deadlines when something is due. So pings are answ
 Close is noticed and dead peers are found whatever the tasks of the user are doing; and none of it
 costs a task, a lock or a timer. `WebSocketConnection` adds what waits.
 
-*Receiving.* The peer's bytes are read while fewer than ``message_queue_size`` messages wait to be
-taken by the user; then TCP slows the peer down. What was read at once is taken apart a bounded
+*Receiving.* The peer's bytes are read until a message comes for which there is no room, as
+``message_queue_size`` others wait to be taken by the user; then TCP slows the peer down. (A Close
+directly behind a full queue is still seen.) What was read at once is taken apart a bounded
 piece at a time; the core holds the rest of it. A server also stops reading a peer who does not read
 himself, from `MAX_UNSENT` bytes on, so that requests cannot pile up replies. A client does not, as
 two ends that both wait for the other to read first would wait for ever.
@@ -149,6 +150,10 @@ class Session:
         ):
             self.core.receive_data(data)
             self.proceed()
+            # What is answered without the user's tasks; with messages left, it goes along with
+            # their replies, at the scheduler's next turn at the latest.
+            if self.wire.unsent and not self.messages:
+                self.flush()
 
     def ended(self) -> None:
         """Take note that the peer will send no more."""
@@ -160,12 +165,9 @@ class Session:
         """Take events from the core until enough messages wait, and answer what wants an answer."""
         self._parse()
         wire = self.wire
-        full = self.more or len(self.messages) >= self.queue_size
+        full = self.more or len(self.messages) > self.queue_size
         if wire.unsent or full is wire.reading or self.phase != OPEN:
             self._answer_due_pong()
-            # With messages left, their replies go along: at the next turn at the latest.
-            if wire.unsent and not self.messages:
-                self.flush()
             self._step()
 
     def _parse(self) -> None:
@@ -178,7 +180,7 @@ class Session:
                 elif not self._discarding:
                     messages.append(event.data)
                     size += len(event.data)
-                    if len(messages) >= self.queue_size and (
+                    if len(messages) > self.queue_size and (
                         len(messages) >= _MESSAGES_PER_PARSE or size >= _BYTES_PER_PARSE
                     ):
                         self.more = True
@@ -253,8 +255,11 @@ class Session:
             self.wire.append(self.core.send(event))
 
     def flush(self) -> None:
+        """Send what was queued, as far as the system takes it."""
         self.wire.flush()
         self.watch_sending()
+        if self.phase != OPEN:
+            self._step()
 
     def watch_sending(self) -> None:
         """Have the peer cut, in time, if it takes nothing of what is unsent."""
@@ -342,7 +347,7 @@ class Session:
         self._append(Ping(payload))
         self.flush()
         self._pinged_at = now
-        return now + (interval if timeout is None else timeout)
+        return now + (interval if timeout is None else min(interval, timeout))
 
     def add_ping(self, payload: bytes, ticket: PingTicket) -> None:
         """Note that a ping is sent."""
@@ -402,6 +407,7 @@ class Session:
         self.wire.append(data)
         self._begin_closing()
         self.discard()
+        self.flush()
 
     def close_slow(self, code: int, reason: str | None) -> None:
         """Send a Close ahead of what is unsent, as far as no frame is cut in two by that."""
@@ -434,7 +440,7 @@ class Session:
                 wire.half_close()
         reading = self.phase == LINGERING or not (
             self.more
-            or len(self.messages) >= self.queue_size
+            or len(self.messages) > self.queue_size
             or (wire.unsent > MAX_UNSENT and not self.core.client)
         )
         if reading is not wire.reading and self.phase != ENDED:
