@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import _suites, peers, servers
+from benchmarks import _live, _suites, idle, peers, servers
 from benchmarks._harness import Timing, UnequalWork, warm_allocator
 from benchmarks._report import Judged, goals_table, load, surroundings, table, to_json
 from benchmarks.load import LoadUnavailable
@@ -36,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         progress=progress,
     )
     facts = surroundings(versions)
+    if programs:
+        facts |= _live.surroundings(idle.MANY)
     print("\n".join(f"{name}: {fact}" for name, fact in facts.items()), flush=True)
     warm_allocator()
     measured: dict[str, list[Judged]] = {}

@@ -53,6 +53,17 @@ def cores() -> tuple[int, int]:
     return usable[0], usable[-1]
 
 
+def surroundings(most: int) -> dict[str, str]:
+    """Say what the figures depend on: cores, and whether there may be so many connections."""
+    server, load = cores()
+    found = {"cores": f"servers on {server}, load on {load}"}
+    if server == load:
+        found["cores"] += ": the same, so times by the clock are of both together"
+    if (enough := affordable(most)) < most:
+        found["descriptors"] = f"the hard limit allows {enough:,} connections, not {most:,}"
+    return found
+
+
 def affordable(connections: int) -> int:
     """Return that many connections, or as many as the limit of descriptors has room for."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

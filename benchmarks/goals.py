@@ -141,6 +141,8 @@ GOALS: dict[str, tuple[Goal, ...]] = {
     "client receives JSON 1 KiB, level 6, window 15": _LEVEL,
     "server sends JSON 1 KiB, level 6, window 15": _LEVEL,
     "client sends JSON 1 KiB, level 6, window 15": _LEVEL,
+    "text 128 B, plain": (Goal("over", 500, EMPTY_CALL),),
+    "text 128 B, level 6, window 15": (Goal("over", 500, EMPTY_CALL),),
     "1 MiB in 1-byte fragments, a byte": (Goal("of", LINEAR, "wscore, 1/16"),),
     "1 MiB frame byte by byte, a byte": (Goal("of", LINEAR, "wscore, 1/16"),),
     "64 MiB message in 64 KiB chunks, a byte": (Goal("of", LINEAR_TWICE, "wscore, 1/2"),),

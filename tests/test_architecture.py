@@ -54,7 +54,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 # What may be imported from outside the standard library, by the first part of the module's name.
 THIRD_PARTY = {
     "handshake": {"h11"},
-    "trio": {"trio", "outcome", "h11"},
+    "trio": {"trio", "h11", "idna", "outcome", "python_socks"},
     "chat": {"trio", "msgspec"},
 }
 
@@ -297,9 +297,11 @@ def twins() -> tuple[ModuleType, ModuleType]:
 
 
 def parameters(function: Callable[..., object]) -> list[tuple[str, str, object]]:
-    """List name, kind and default of each parameter."""
+    """List name, kind and default of each parameter but ``self``, which nobody gives by keyword."""
     found = inspect.signature(function).parameters.values()
-    return [(each.name, each.kind.description, each.default) for each in found]
+    return [
+        (each.name, each.kind.description, each.default) for each in found if each.name != "self"
+    ]
 
 
 def public(thing: object) -> list[str]:

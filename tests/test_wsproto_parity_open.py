@@ -253,6 +253,13 @@ class TestHabits:
             assert connection.state is lib.ConnectionState.OPEN
 
     @pytest.mark.parametrize("lib", BOTH)
+    def test_arguments_by_keyword(self, lib: Any) -> None:
+        server, client = lib.Connection(lib.SERVER), lib.Connection(lib.CLIENT)
+        for event in (lib.TextMessage(data="a"), lib.Ping(payload=b"b")):
+            client.receive_data(data=server.send(event=event))
+            assert list(client.events()) == [event]
+
+    @pytest.mark.parametrize("lib", BOTH)
     def test_events_put_in_by_hand(self, lib: Any) -> None:
         connection = lib.Connection(lib.CLIENT)
         connection.receive_data(frame(0x89, b"2"))

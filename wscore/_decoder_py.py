@@ -6,7 +6,7 @@ It turns the bytes of a peer into events. Frame headers are checked here, payloa
 
 from __future__ import annotations
 
-from codecs import getincrementaldecoder
+from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +14,7 @@ from ._close_payload import decode_close_payload
 from ._codes import CloseReason, Opcode, RsvBits
 from ._deflate import MAX_ROOM, TAIL
 from ._events_py import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
-from ._primitives_py import MAX_LENGTH, apply_mask, bytes_view
+from ._primitives_py import MAX_LENGTH, apply_mask_inplace, bytes_view
 from .errors import ParseFailed
 
 if TYPE_CHECKING:  # extensions are above this module: the decoder only calls their hooks
@@ -90,8 +90,9 @@ class FrameDecoder:
         self._compressed = False
         self._fragments = 0
         self._size = 0
-        self._utf8 = getincrementaldecoder("utf-8")()
-        self._held = bytearray()
+        # Made when first needed, as most connections are idle.
+        self._utf8: IncrementalDecoder | None = None
+        self._held: bytearray | None = None
 
     @property
     def client(self) -> bool:
@@ -143,7 +144,8 @@ class FrameDecoder:
                 event = CloseConnection(CloseReason.ABNORMAL_CLOSURE)
             if type(event) is CloseConnection:
                 self._closed = True
-                self._buffer = self._held = bytearray()
+                self._buffer = bytearray()
+                self._held = None
         if event is None:
             raise StopIteration
         return event
@@ -270,11 +272,16 @@ class FrameDecoder:
         most = self._remaining
         if self._extensions and not self._whole:
             most = min(most, _EXTENSION_STEP)
-        with memoryview(self._buffer) as buffer, buffer[:most] as there:
-            key = self._key
-            piece = bytes(there) if key is None else apply_mask(there, key, self._phase)
-        size = len(piece)
-        del self._buffer[:size]
+        taken = self._buffer
+        if len(taken) <= most:
+            self._buffer = bytearray()
+        else:
+            taken = taken[:most]
+            del self._buffer[:most]
+        size = len(taken)
+        if self._key is not None:
+            apply_mask_inplace(taken, self._key, self._phase)
+        piece = bytes(taken)
         self._remaining -= size
         self._phase = (self._phase + size) & 3
         if self._deflate is not None:
@@ -329,7 +336,9 @@ class FrameDecoder:
                 f"message of more than {self._max_message} bytes", CloseReason.MESSAGE_TOO_BIG
             )
         is_text = self._message is Opcode.TEXT
-        text = self._decode(piece, message_finished) if is_text else ""
+        text = ""
+        if is_text and not (self._whole and not message_finished and self._is_ascii(piece)):
+            text = self._decode(piece, message_finished)
         if frame_finished:
             self._opcode = None
         if message_finished:
@@ -341,8 +350,16 @@ class FrameDecoder:
             return BytesMessage(piece, frame_finished, message_finished)
         return self._hold(piece, text, is_text, message_finished)
 
+    def _is_ascii(self, piece: bytes) -> bool:
+        """Whether the piece is text without need to look closer, as no character is cut."""
+        return piece.isascii() and (self._utf8 is None or not self._utf8.getstate()[0])
+
     def _decode(self, piece: bytes, final: bool) -> str:
         try:
+            if self._utf8 is None:
+                if final:
+                    return piece.decode()
+                self._utf8 = getincrementaldecoder("utf-8")()
             text = self._utf8.decode(piece, final)
             # CPython waits for the third byte of a surrogate, which strict UTF-8 never has.
             if not final and b"\xed\xa0" <= self._utf8.getstate()[0] < b"\xee":
@@ -355,13 +372,14 @@ class FrameDecoder:
         """Keeps a piece until its message is whole; kept as bytes, since many small str would take
         50 times the room.
         """
-        if not finished:
-            self._held += piece
-            return None
-        if not self._held:
-            return TextMessage(text) if is_text else BytesMessage(piece)
+        if self._held is None:
+            if finished:
+                return TextMessage(text) if is_text else BytesMessage(piece)
+            self._held = bytearray()
         self._held += piece
-        whole, self._held = self._held, bytearray()
+        if not finished:
+            return None
+        whole, self._held = self._held, None
         return TextMessage(whole.decode()) if is_text else BytesMessage(bytes(whole))
 
 

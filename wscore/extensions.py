@@ -317,12 +317,12 @@ class PerMessageDeflate(Extension):
         the same bytes.
 
         Such a message refers to nothing before it, so that it inflates whatever the peer has had:
-        to take over the window of the last message is what a sender "MAY" do (RFC 7692, section
-        7.2.1). But the peer's window then goes on with it, and our own compressor has not seen
+        that a message refers to those before it is never more than allowed (RFC 7692, section
+        7.2.3.2). But the peer's window then goes on with it, and our own compressor has not seen
         it. That one is given up, and our next message starts afresh.
         """
         self._compressor = None
-        return self._outbound(client)
+        return self._deflater or self._outbound(client)
 
     def inflate(self, client: bool, data: bytes, room: int, ends: bool) -> bytes | CloseReason:
         """Inflates a piece of a compressed message to this end.

@@ -21,7 +21,7 @@ from typing import Self
 SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
 FLAGS = ("-O2", "-std=c11", "-D_GNU_SOURCE")
 HOST = "127.0.0.1"
-#: Where the program is kept; among the temporary files where this cannot be written to.
+#: Where the program is kept; in the user's cache where this cannot be written to.
 FOLDER = Path(__file__).parents[2] / "build" / "benchmarks"
 
 
@@ -58,23 +58,26 @@ def build() -> Path:
     """
     if sys.platform != "linux":
         raise LoadUnavailable("the load generator needs Linux")
-    text = b"".join(source.read_bytes() for source in SOURCES)
-    name = f"load-{hashlib.sha256(text).hexdigest()[:16]}"
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or ""
+    made_of = hashlib.sha256(compiler.encode())
+    for source in SOURCES:
+        made_of.update(source.read_bytes())
+    name = f"load-{made_of.hexdigest()[:16]}"
     folder = FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        folder = Path(tempfile.gettempdir(), f"wscore-benchmarks-{os.getuid()}")
-        folder.mkdir(exist_ok=True, mode=0o700)
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(cache, "wscore-benchmarks")
+        folder.mkdir(parents=True, exist_ok=True)
     program = folder / name
     if not program.exists():
-        _compile(program)
+        _compile(program, compiler)
     return program
 
 
-def _compile(program: Path) -> None:
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
+def _compile(program: Path, compiler: str) -> None:
+    if not compiler:
         raise LoadUnavailable(
             "no C compiler for the load generator; on Debian: apt-get install gcc"
         )

@@ -80,7 +80,7 @@ cdef inline uint32_t _key_word(object key, unsigned phase) except? 0:
 
 @cython.binding(False)
 def apply_mask(data, key, phase=0):
-    """apply_mask($module, data, key, phase=0)\n--\n\nReturns a masked (or unmasked) copy of the payload. See the Python twin."""
+    """apply_mask(data, key, phase=0)\n--\n\nReturns a masked (or unmasked) copy of the payload. See the Python twin."""
     cdef Py_buffer view
     cdef uint32_t word = _key_word(key, _offset(phase))
     if type(data) is bytes:
@@ -100,7 +100,7 @@ cdef bytes _masked_copy(const unsigned char *data, Py_ssize_t size, uint32_t wor
 
 @cython.binding(False)
 def apply_mask_inplace(buffer, key, phase=0):
-    """apply_mask_inplace($module, buffer, key, phase=0)\n--\n\nMasks (or unmasks) a writable buffer where it lies; returns the next phase. See the Python twin."""
+    """apply_mask_inplace(buffer, key, phase=0)\n--\n\nMasks (or unmasks) a writable buffer where it lies; returns the next phase. See the Python twin."""
     cdef Py_buffer view
     cdef unsigned offset = _offset(phase)
     cdef uint32_t word = _key_word(key, offset)
@@ -150,7 +150,7 @@ cdef inline size_t _put_header(unsigned char *out, int first_byte, uint64_t leng
 
 @cython.binding(False)
 def encode_frame_header(first_byte, length, key=None):
-    """encode_frame_header($module, first_byte, length, key=None)\n--\n\nWrites a frame's header, the masking key included. See the Python twin."""
+    """encode_frame_header(first_byte, length, key=None)\n--\n\nWrites a frame's header, the masking key included. See the Python twin."""
     cdef unsigned char out[14]
     cdef size_t size
     cdef uint32_t word
@@ -196,7 +196,7 @@ cdef bytes bytes_frame(int first, bytes data, bint masked, uint32_t word):
 
 @cython.binding(False)
 def encode_frame(first_byte, payload, key=None):
-    """encode_frame($module, first_byte, payload, key=None)\n--\n\nWrites a whole frame: header, key, and the payload masked where there is a key. See the Python twin."""
+    """encode_frame(first_byte, payload, key=None)\n--\n\nWrites a whole frame: header, key, and the payload masked where there is a key. See the Python twin."""
     cdef Py_buffer view
     cdef int first = _checked_first_byte(first_byte)
     cdef bint masked = key is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 from packages import ANSWER, DEFLATE, FIELDS, deflated, frame, http, request
-from targets import CLIENT, COMPRESSED, LIMITED, MEASURED, SLOWLY, WHOLE
+from targets import CLIENT, COMPRESSED, DIRECTLY, LIMITED, MEASURED, SLOWLY, WHOLE
 from vectors import BAD_CLOSE_CODES, BAD_UTF8, GOOD_CLOSE_CODES, GOOD_UTF8, VIOLATIONS
 
 #: Combinations of options that each stream is read with.
@@ -52,7 +52,8 @@ def of_frames() -> list[bytes]:
             frame(0xC2, b"\xff\xff"),
             frame(0x81, b"plain") + frame(0xA1, b"x"),
         ):
-            made.append(bytes((CLIENT | COMPRESSED | extra, how)) + stream)
+            for by in (COMPRESSED, DIRECTLY):
+                made.append(bytes((CLIENT | by | extra, how)) + stream)
     return made
 
 

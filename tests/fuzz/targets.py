@@ -8,7 +8,8 @@
 3. there is at most one ``CloseConnection``, nothing behind it, and never an exception;
 4. no message exceeds its limit;
 5. a decoder without extensions holds at most 4 bytes for each that came;
-6. what was read and is written again by one twin is read the same by the other.
+6. what was read and is written again by one twin is read the same by the other;
+7. permessage-deflate alone, which is asked directly, does what its hooks do.
 
 ``handshake``: a server and a client raise ``RemoteProtocolError`` or nothing; a server that does
 can send the answer; its events do not depend on how the bytes were cut, nor does a connection that
@@ -42,7 +43,8 @@ DEFLATE = "permessage-deflate"
 LIMITS = {"max_frame_size": 300, "max_message_size": 500, "max_fragments": 5}
 
 #: The bits of the byte of options.
-CLIENT, WHOLE, COMPRESSED, LIMITED, MEASURED, SLOWLY = 1, 2, 4, 8, 16, 32
+#: Compression is by the hooks of its extension, or directly, as where there is no other one.
+CLIENT, WHOLE, COMPRESSED, LIMITED, MEASURED, SLOWLY, DIRECTLY = 1, 2, 4, 8, 16, 32, 64
 
 
 def cut(stream: bytes, how: int) -> list[bytes]:
@@ -80,7 +82,7 @@ def joined(events: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 def decoder_of(twin: ModuleType, options: int) -> Any:
     extensions = []
-    if options & COMPRESSED:
+    if options & (COMPRESSED | DIRECTLY):
         extensions.append(PerMessageDeflate())
         if options & CLIENT:
             extensions[0].finalize(DEFLATE)
@@ -89,6 +91,7 @@ def decoder_of(twin: ModuleType, options: int) -> Any:
     return twin.FrameDecoder(
         bool(options & CLIENT),
         extensions,
+        deflate=extensions[0] if options & DIRECTLY else None,
         whole_messages=bool(options & WHOLE),
         **(LIMITS if options & LIMITED else {}),
     )
@@ -115,7 +118,7 @@ def flat(events: list[list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
 
 def settled(events: list[tuple[Any, ...]], options: int) -> list[tuple[Any, ...]]:
     """What must not depend on the cuts: with compression, of a close only that it is there."""
-    if not options & COMPRESSED:
+    if not options & (COMPRESSED | DIRECTLY):
         return events
     return [event[:1] if event[0] == "CloseConnection" else event for event in events]
 
@@ -127,6 +130,11 @@ def frames(data: bytes) -> None:
     most = 1 if options & SLOWLY else None
     ours, theirs = (read(decoder_of(twin, options), pieces, most) for twin in TWINS)
     assert ours == theirs, "1: the twins differ"
+    if options & DIRECTLY:
+        by_hooks = joined(
+            flat(read(decoder_of(_framing_c, options ^ DIRECTLY | COMPRESSED), pieces))
+        )
+        assert settled(joined(flat(ours)), options) == settled(by_hooks, options), "7: hooks differ"
     once = joined(flat(read(decoder_of(_framing_c, options), [stream])))
     assert settled(joined(flat(ours)), options) == settled(once, options), "2: the cuts show"
     closes = [i for i, event in enumerate(once) if event[0] == "CloseConnection"]
@@ -136,7 +144,7 @@ def frames(data: bytes) -> None:
         for _, said in messages:
             size = len(said.encode() if isinstance(said, str) else said)
             assert size <= LIMITS["max_message_size"], "4: a message exceeds its limit"
-    if options & MEASURED and not options & COMPRESSED:
+    if options & MEASURED and not options & (COMPRESSED | DIRECTLY):
         for twin in TWINS:
             check_memory(twin, options, pieces)
     for name, said in messages:

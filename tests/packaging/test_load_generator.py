@@ -329,13 +329,19 @@ def test_without_zlib_it_is_built_without_compressed_messages(
         generator.texts(["text"])
 
 
+def test_it_compiles_without_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(load, "FOLDER", tmp_path)
+    monkeypatch.setenv("CC", "cc -Wall -Wextra -Werror")
+    assert load.can_deflate()
+
+
 def test_a_folder_that_cannot_be_written_to_is_not_needed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr(load, "FOLDER", tmp_path / "file" / "folder")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert load.build().is_relative_to(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert load.build().is_relative_to(tmp_path / "cache")
 
 
 def test_it_ends_with_its_input_and_on_sigterm() -> None:

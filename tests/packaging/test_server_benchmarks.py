@@ -189,6 +189,16 @@ def test_connections_are_as_many_as_there_may_be_descriptors(
     assert _live.affordable(1000) == 1000
     assert _live.affordable(10_000) == 3996
     assert idle.many(idle.HELD) == "3,996 idle: a connection"
+    assert _live.surroundings(10_000)["descriptors"].endswith("3,996 connections, not 10,000")
+    assert "descriptors" not in _live.surroundings(3996)
+
+
+def test_it_is_said_where_servers_and_load_share_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {3})
+    assert _live.cores() == (3, 3)
+    assert "servers on 3, load on 3: the same" in _live.surroundings(1)["cores"]
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {5, 2, 4})
+    assert _live.surroundings(1)["cores"] == "servers on 2, load on 5"
 
 
 def test_the_suites_of_servers_have_their_goals() -> None:

@@ -6,6 +6,8 @@ out.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import socket
 import struct
 from collections.abc import Callable
@@ -139,6 +141,22 @@ class Peer:
         self.buffer[:] = rest
         return head
 
+    async def accept(self, headers: bytes = b"") -> bytes:
+        """Accept a client's handshake, with more headers; returns the head of its request."""
+        head = await self.receive_head()
+        (key,) = [
+            line.partition(b": ")[2]
+            for line in head.split(b"\r\n")
+            if line.lower().startswith(b"sec-websocket-key")
+        ]
+        guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(key + guid).digest())
+        await self.stream.send_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n" + headers + b"\r\n"
+        )
+        return head
+
 
 async def server_and_peer(
     pair: StreamPair | None = None, **options: object
@@ -158,9 +176,6 @@ async def client_and_peer(
     pair: StreamPair | None = None, **options: object
 ) -> tuple[WebSocketConnection, Peer]:
     """A client's connection in the open state, and the server at its other end."""
-    import base64
-    import hashlib
-
     ours, theirs = pair or new_pair()
     peer = Peer(theirs, masks=False)
     connection: WebSocketConnection | None = None
@@ -177,18 +192,7 @@ async def client_and_peer(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connect)
-        head = await peer.receive_head()
-        (key,) = [
-            line.partition(b": ")[2]
-            for line in head.split(b"\r\n")
-            if line.lower().startswith(b"sec-websocket-key")
-        ]
-        guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-        accept = base64.b64encode(hashlib.sha1(key + guid).digest())
-        await theirs.send_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
-        )
+        await peer.accept()
     assert connection is not None
     return connection, peer
 
@@ -253,7 +257,11 @@ async def read_response(peer: Peer) -> Response:
     body = await peer.receive_rest()
     start, *lines = head.decode().split("\r\n")
     pairs = [line.split(": ", 1) for line in lines]
-    headers = {name.lower(): value for name, value in pairs}
-    assert len(headers) == len(pairs), f"repeated headers in {head!r}"
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        repeated = headers.get(name.lower())
+        # A list may come in several lines (RFC 9110 section 5.3); nothing else is a list here.
+        assert repeated is None or name.lower() == "connection", f"repeated headers in {head!r}"
+        headers[name.lower()] = value if repeated is None else f"{repeated}, {value}"
     assert start.startswith("HTTP/1.1 ")
     return Response(int(start.split(" ")[1]), headers, body)
