@@ -20,7 +20,7 @@ from transport.peer import (
     server_and_peer,
     take_frames,
 )
-from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from wscore.trio import CloseReason, ConnectionClosed
 
@@ -235,21 +235,22 @@ async def test_concurrent_senders_do_not_interleave_and_keep_their_order(autojum
     assert payloads == [f"message {number} " * 7000 for number in range(10)]
 
 
-async def test_waiting_senders_hear_of_the_failure(any_wire, autojump_clock):
-    connection, peer = await server_and_peer()
-    failed = []
+async def test_waiting_senders_hear_of_the_failure(new_sockets, autojump_clock):
+    for pair in (lockstep_stream_pair(), new_sockets()):
+        connection, peer = await server_and_peer(pair)
+        failed = []
 
-    async def send(number):
-        with pytest.raises(ConnectionClosed) as info:
-            await send_for_ever(connection, bytes(10_000_000))
-        failed.append(info.value.reason.code)
+        async def send(connection=connection, failed=failed):
+            with pytest.raises(ConnectionClosed) as info:
+                await send_for_ever(connection, bytes(10_000_000))
+            failed.append(info.value.reason.code)
 
-    async with trio.open_nursery() as nursery:
-        for number in range(3):
-            nursery.start_soon(send, number)
-        await wait_all_tasks_blocked() if connection.bytes_unsent else await trio.sleep(1)
-        await peer.stream.aclose()
-    assert failed == [1006] * 3
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(send)
+            await wait_all_tasks_blocked()
+            await peer.stream.aclose()
+        assert failed == [1006] * 3
 
 
 async def test_pongs_and_close_replies_keep_between_frames(autojump_clock):

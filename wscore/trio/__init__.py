@@ -22,6 +22,7 @@ a client connected.
 
 from __future__ import annotations
 
+from ._broadcast import BroadcastResult, broadcast
 from ._client import (
     connect_websocket,
     connect_websocket_url,
@@ -51,6 +52,7 @@ from ._stream import Endpoint
 from ._unix import open_unix_listener
 
 __all__ = [
+    "BroadcastResult",
     "CloseReason",
     "Compression",
     "ConnectionClosed",
@@ -67,6 +69,7 @@ __all__ = [
     "WebSocketConnections",
     "WebSocketRequest",
     "WebSocketServer",
+    "broadcast",
     "connect_websocket",
     "connect_websocket_url",
     "open_unix_listener",

@@ -77,7 +77,8 @@ class WebSocketConnection(trio.abc.AsyncResource):
     ) -> None:
         self._path = path
         self._subprotocol = subprotocol
-        # In one piece, as thousands of idle connections have them: no header contains a NUL.
+        # One object, not two for each field and one for each pair: NUL is in no header (RFC 9110
+        # section 5.5), and few programs look.
         self._handshake_headers = b"\0".join(chain.from_iterable(handshake_headers))
         self._unyielded = 1  # messages since a task last waited; 0: it just did
         self._turns: trio.StrictFIFOLock | None = None  # of senders, once one had to wait
@@ -137,7 +138,9 @@ class WebSocketConnection(trio.abc.AsyncResource):
     @property
     def handshake_headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """The headers the peer sent in the handshake, names in lower case."""
-        parts = iter(self._handshake_headers.split(b"\0")) if self._handshake_headers else iter(())
+        if not self._handshake_headers:
+            return ()
+        parts = iter(self._handshake_headers.split(b"\0"))
         return tuple(zip(parts, parts, strict=True))
 
     @property
@@ -177,7 +180,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
                 return await self._wait_for_message()
         self._unyielded += 1
         message = session.messages.pop(0)
-        if len(session.messages) < session.queue_size and not session.wire.reading:
+        if len(session.messages) <= session.queue_size and not session.wire.reading:
             session.proceed()
         return message
 
@@ -238,10 +241,11 @@ class WebSocketConnection(trio.abc.AsyncResource):
         ):
             await self._send_in_turn(event)
         else:
-            # A reply to what a task just waited for, or to one of several: that was a checkpoint.
-            if self._unyielded and not session.messages:
-                await trio.lowlevel.checkpoint_if_cancelled()
-            self._unyielded += 1
+            # Not for a reply: the message was waited for, or is one of a bounded number.
+            if not session.messages:
+                if self._unyielded:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                self._unyielded += 1
             session.send(event)
         if wire.unsent > MAX_UNSENT or wire.broken:
             await self._wait_sent()

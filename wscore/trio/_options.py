@@ -24,7 +24,7 @@ class Options:
     """The settings of a connection, the same for client and server.
 
     Attributes:
-        message_queue_size: messages kept while a `WebSocketConnection.ping` waits for its pong.
+        message_queue_size: messages to read ahead; beyond, the peer is slowed down by TCP.
         max_message_size: bytes; a larger message closes the connection with 1009.
         receive_buffer_size: bytes to ask the stream for at once; None lets the stream choose.
         disconnect_timeout: seconds to wait for the peer when closing.

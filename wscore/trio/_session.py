@@ -6,8 +6,9 @@ when they want something, the deadlines when something is due. So pings are answ
 Close is noticed and dead peers are found whatever the tasks of the user are doing; and none of it
 costs a task, a lock or a timer. `WebSocketConnection` adds what waits.
 
-*Receiving.* The peer's bytes are read while fewer than ``message_queue_size`` messages wait to be
-taken by the user; then TCP slows the peer down. What was read at once is taken apart a bounded
+*Receiving.* The peer's bytes are read until a message comes for which there is no room, as
+``message_queue_size`` others wait to be taken by the user; then TCP slows the peer down. (A Close
+directly behind a full queue is still seen.) What was read at once is taken apart a bounded
 piece at a time; the core holds the rest of it. A server also stops reading a peer who does not read
 himself, from `MAX_UNSENT` bytes on, so that requests cannot pile up replies. A client does not, as
 two ends that both wait for the other to read first would wait for ever.
@@ -37,7 +38,7 @@ import trio
 from outcome import Value
 
 from wscore.connection import Connection, ConnectionState
-from wscore.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong
+from wscore.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong, PreparedMessage
 
 from ._deadlines import NO_BUCKET, current_deadlines
 from ._errors import CloseReason, ConnectionClosed
@@ -127,7 +128,7 @@ class Session:
         now = trio.current_time()
         self._last_received = now
         self._pinged_at: float | None = None  # by the keepalive, which waits for a sign of life
-        self._progress_at = now  # when the peer last took something of what was unsent
+        self._progress_at: float | None = None  # when it last took something of what is unsent
         self._deadline = 0.0  # of a phase that is not OPEN
         self.bucket = NO_BUCKET
         self._deadlines = current_deadlines()
@@ -149,6 +150,10 @@ class Session:
         ):
             self.core.receive_data(data)
             self.proceed()
+            # What is answered without the user's tasks; with messages left, it goes along with
+            # their replies, at the scheduler's next turn at the latest.
+            if self.wire.unsent and not self.messages:
+                self.flush()
 
     def ended(self) -> None:
         """Take note that the peer will send no more."""
@@ -160,12 +165,9 @@ class Session:
         """Take events from the core until enough messages wait, and answer what wants an answer."""
         self._parse()
         wire = self.wire
-        full = self.more or len(self.messages) >= self.queue_size
+        full = self.more or len(self.messages) > self.queue_size
         if wire.unsent or full is wire.reading or self.phase != OPEN:
             self._answer_due_pong()
-            # With messages left, their replies go along: at the next turn at the latest.
-            if wire.unsent and not self.messages:
-                self.flush()
             self._step()
 
     def _parse(self) -> None:
@@ -178,7 +180,7 @@ class Session:
                 elif not self._discarding:
                     messages.append(event.data)
                     size += len(event.data)
-                    if len(messages) >= self.queue_size and (
+                    if len(messages) > self.queue_size and (
                         len(messages) >= _MESSAGES_PER_PARSE or size >= _BYTES_PER_PARSE
                     ):
                         self.more = True
@@ -253,17 +255,34 @@ class Session:
             self.wire.append(self.core.send(event))
 
     def flush(self) -> None:
+        """Send what was queued, as far as the system takes it."""
         self.wire.flush()
         self.watch_sending()
+        if self.phase != OPEN:
+            self._step()
 
     def watch_sending(self) -> None:
         """Have the peer cut, in time, if it takes nothing of what is unsent."""
-        if self.wire.unsent:
+        if self.wire.unsent and self._progress_at is None:
             self._progress_at = trio.current_time()
             self._deadlines.schedule(self, self._progress_at + self.options.send_timeout)
 
+    def offer(self, message: PreparedMessage, max_unsent: int) -> bool:
+        """Send a message of a broadcast; return False, and do not, if too much would be unsent."""
+        wire = self.wire
+        if self.closed is not None or wire.broken:
+            return True
+        data = self.core.send(message)
+        if wire.unsent and wire.unsent + len(data) > max_unsent:
+            return False
+        wire.send(data)
+        if wire.unsent:
+            self.watch_sending()
+        return True
+
     def progressed(self) -> None:
         """Take note that the system took some of what was unsent."""
+        self._progress_at = None
         self.watch_sending()
         self._answer_due_pong()
         if self.wire.unsent <= MAX_UNSENT:
@@ -287,7 +306,7 @@ class Session:
         if self.phase != OPEN:
             return self._check_closing(now)
         again = self._check_keepalive(now)
-        if self.wire.unsent and self.phase == OPEN:
+        if self._progress_at is not None and self.phase == OPEN:
             due = self._progress_at + self.options.send_timeout
             if now >= due:
                 self.cut("send timeout")
@@ -328,7 +347,7 @@ class Session:
         self._append(Ping(payload))
         self.flush()
         self._pinged_at = now
-        return now + (interval if timeout is None else timeout)
+        return now + (interval if timeout is None else min(interval, timeout))
 
     def add_ping(self, payload: bytes, ticket: PingTicket) -> None:
         """Note that a ping is sent."""
@@ -388,6 +407,13 @@ class Session:
         self.wire.append(data)
         self._begin_closing()
         self.discard()
+        self.flush()
+
+    def close_slow(self, code: int, reason: str | None) -> None:
+        """Send a Close ahead of what is unsent, as far as no frame is cut in two by that."""
+        self.cut_reason = "unsent limit"
+        self.wire.drop_unsent()
+        self.close(code, reason)
 
     def discard(self) -> None:
         """Drop the messages that wait, and those that come."""
@@ -414,7 +440,7 @@ class Session:
                 wire.half_close()
         reading = self.phase == LINGERING or not (
             self.more
-            or len(self.messages) >= self.queue_size
+            or len(self.messages) > self.queue_size
             or (wire.unsent > MAX_UNSENT and not self.core.client)
         )
         if reading is not wire.reading and self.phase != ENDED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import trio
@@ -47,6 +48,10 @@ class Endpoint:
         return f'Endpoint(address="{self.address}", port={self.port}, is_ssl={self.is_ssl})'
 
 
+# Nearly all connections of a server have the same local end.
+_shared_endpoint = lru_cache(maxsize=64)(Endpoint)
+
+
 def socket_endpoint(sock: trio.socket.SocketType, *, is_ssl: bool, local: bool) -> Endpoint | str:
     """The endpoint of one end of a socket; the path, for a Unix socket.
 
@@ -57,7 +62,8 @@ def socket_endpoint(sock: trio.socket.SocketType, *, is_ssl: bool, local: bool) 
     except OSError:
         return "unknown"
     if sock.family in (socket.AF_INET, socket.AF_INET6):
-        return Endpoint(name[0], name[1], is_ssl)
+        make = _shared_endpoint if local else Endpoint
+        return make(name[0], name[1], is_ssl)
     return f"unix:{name}"
 
 

@@ -1,0 +1,293 @@
+"""Both wires from outside: joined replies, turns, mistakes of ours, the end of the run."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+
+import pytest
+import trio
+from transport.peer import (
+    BINARY,
+    PING,
+    PONG,
+    TEXT,
+    client_and_peer,
+    close_payload,
+    frame,
+    server_and_peer,
+    socket_pair,
+    take_frames,
+    with_options,
+)
+from trio.testing import wait_all_tasks_blocked
+
+from wscore.trio import CloseReason, ConnectionClosed
+from wscore.trio._options import Options
+from wscore.trio._session import Session
+from wscore.trio._socket_wire import SocketWire
+
+CLOSE = 0x8
+
+
+class CountingSocket:
+    """Counts what a connection asks of its socket."""
+
+    def __init__(self, connection):
+        self._socket = connection._session.wire._socket
+        connection._session.wire._socket = self
+        self.sends = []
+        self.receives = 0
+
+    def send(self, data):
+        self.sends.append(bytes(data))
+        return self._socket.send(data)
+
+    def recv(self, size):
+        self.receives += 1
+        return self._socket.recv(size)
+
+    def __getattr__(self, name):
+        return getattr(self._socket, name)
+
+
+# Joining replies
+
+
+async def test_replies_to_one_read_leave_in_one_write(new_sockets):
+    connection, peer = await server_and_peer(new_sockets())
+    sock = CountingSocket(connection)
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def echo():
+            async for message in connection:
+                await connection.send_message(message)
+
+        await wait_all_tasks_blocked()
+        await peer.send(*[(TEXT, b"%d" % number) for number in range(50)])
+        await wait_all_tasks_blocked()
+        assert len(sock.sends) == 1
+        assert len(take_frames(bytearray(sock.sends[0]))) == 50
+        assert [(await peer.receive()).payload for _ in range(50)] == [
+            b"%d" % number for number in range(50)
+        ]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_joined_reply_does_not_wait_for_its_handler(new_sockets, autojump_clock):
+    """The handler sends, and does something else, while more messages wait."""
+    connection, peer = await server_and_peer(new_sockets())
+    await peer.send(*[(TEXT, b"x")] * 3)
+    await connection.get_message()
+    await connection.send_message("reply")
+    begin = trio.current_time()
+    assert (await peer.receive()).payload == b"reply"
+    assert trio.current_time() == begin
+    assert connection.bytes_unsent == 0
+
+
+async def test_large_messages_are_sent_without_a_copy(new_sockets):
+    connection, peer = await server_and_peer(new_sockets())
+    sock = CountingSocket(connection)
+    for message in (bytes(50_000), bytearray(50_000), memoryview(bytes(50_000))):
+        await connection.send_message(message)
+        assert (await peer.receive()).payload == bytes(50_000)
+    assert sock.sends == []  # but in two parts
+
+
+# Turns
+
+
+async def test_a_flood_leaves_others_their_turn(new_sockets):
+    """Two peers have megabytes to say; each is read a piece at a time, in turns."""
+    ends = [await server_and_peer(new_sockets(buffer=2**22)) for _ in range(2)]
+    order = []
+
+    async def take(number, connection):
+        for _ in range(40):
+            await connection.get_message()
+            order.append(number)
+
+    async with trio.open_nursery() as nursery:
+        for _, peer in ends:
+            nursery.start_soon(peer.stream.send_all, frame(BINARY, bytes(50_000)) * 40)
+        for number, (connection, _) in enumerate(ends):
+            nursery.start_soon(take, number, connection)
+    switches = sum(a != b for a, b in itertools.pairwise(order))
+    assert switches >= 20
+
+
+async def test_other_tasks_run_during_a_flood(new_sockets):
+    connection, peer = await server_and_peer(new_sockets(buffer=2**22))
+    steps = 0
+
+    async def count():
+        nonlocal steps
+        while True:
+            steps += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        nursery.start_soon(peer.stream.send_all, frame(PING) * 200_000)
+        while (await peer.receive()).opcode != PONG:
+            pass
+        before = steps
+        received = 0
+        while received < 1000:
+            await peer.receive()
+            received += 1
+        assert steps > before
+        nursery.cancel_scope.cancel()
+    await connection.aclose()
+
+
+async def test_what_is_there_when_reading_goes_on_is_read(new_sockets):
+    """An edge-triggered epoll says it once: while nobody wanted to hear it."""
+    connection, peer = await server_and_peer(new_sockets())
+    for number in range(100):
+        await peer.send((TEXT, b"%d" % number))
+        await wait_all_tasks_blocked()
+    for number in range(100):
+        assert await connection.get_message() == str(number)
+    await peer.send((TEXT, b"last"), (CLOSE, close_payload(1000)))
+    await peer.stream.aclose()
+    assert await connection.get_message() == "last"
+    with pytest.raises(ConnectionClosed) as info:
+        await connection.get_message()
+    assert info.value.reason.code == 1000
+
+
+async def test_a_send_that_the_system_takes_in_part_goes_on(new_sockets):
+    connection, peer = await server_and_peer(new_sockets(buffer=4096))
+    messages = [bytes([number]) * (number * 1000) for number in range(60)]
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def send():
+            for message in messages:
+                await connection.send_message(message)
+
+        for message in messages:
+            assert (await peer.receive()).payload == message
+    assert connection.bytes_unsent == 0
+
+
+# Iteration
+
+
+@pytest.mark.parametrize("code", [1000, 1001])
+async def test_iteration_ends_with_a_normal_close(any_wire, code):
+    connection, peer = await client_and_peer()
+    await peer.send((TEXT, b"1"), (TEXT, b"2"), (CLOSE, close_payload(code)))
+    assert [message async for message in connection] == ["1", "2"]
+    assert [message async for message in connection] == []
+
+
+@pytest.mark.parametrize("code", [1002, 1005, 1006, 1011, 1013, 4000])
+async def test_iteration_raises_at_any_other_end(any_wire, code):
+    connection, peer = await server_and_peer()
+    await peer.send((TEXT, b"1"))
+    if code == 1006:
+        await peer.stream.aclose()
+    else:
+        await peer.send((CLOSE, b"" if code == 1005 else close_payload(code)))
+    messages = aiter(connection)
+    assert await anext(messages) == "1"
+    with pytest.raises(ConnectionClosed) as info:
+        await anext(messages)
+    assert info.value.reason.code == code
+
+
+# A handler that only sends
+
+
+async def test_a_handler_that_only_sends_hears_of_the_close(any_wire, autojump_clock):
+    connection, peer = await server_and_peer()
+    await peer.send((PING, b"p"), (CLOSE, close_payload(4000, "enough")))
+
+    async def push():
+        while True:
+            await connection.send_message("x")
+            await trio.sleep(1)
+
+    with pytest.raises(ConnectionClosed) as info:
+        await push()
+    assert info.value.reason == connection.closed == CloseReason(4000, "enough")
+    opcodes = [(await peer.receive()).opcode]
+    while opcodes[-1] != CLOSE:
+        opcodes.append((await peer.receive()).opcode)
+    assert [opcode for opcode in opcodes if opcode != TEXT] == [PONG, CLOSE]
+
+
+# Mistakes of ours
+
+
+async def test_our_own_mistake_ends_one_connection(any_wire, caplog, monkeypatch):
+    first, first_peer = await server_and_peer()
+    second, second_peer = await server_and_peer()
+    received = Session.received
+
+    def fail(self, data, now):
+        if self is first._session:
+            raise ZeroDivisionError("by the test")
+        received(self, data, now)
+
+    monkeypatch.setattr(Session, "received", fail)
+    await first_peer.send((TEXT, b"x"))
+    with pytest.raises(ConnectionClosed) as info:
+        await first.get_message()
+    assert info.value.reason.code == 1006
+    assert first.cut_reason == "internal error"
+    await second_peer.send((TEXT, b"y"))
+    assert await second.get_message() == "y"
+    (record,) = caplog.records
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+# The end of the run
+
+
+def test_connections_end_with_the_run(any_wire):
+    """Nobody closes them: no task, no descriptor and no warning is left."""
+    kept = []
+
+    async def main():
+        for _ in range(3):
+            kept.append(await server_and_peer())
+        await kept[0][1].send((TEXT, b"unread"))
+
+    trio.run(main)
+    for connection, _ in kept:
+        assert connection.closed == CloseReason(1006)
+
+
+def test_two_runs_do_not_meet(any_wire):
+    async def main():
+        connection, peer = await server_and_peer()
+        await peer.send((TEXT, b"x"))
+        assert await connection.get_message() == "x"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.aclose)
+            await peer.receive()
+            await peer.send((CLOSE, close_payload(1000)))
+
+    for _ in range(2):
+        trio.run(main)
+
+
+async def test_sockets_are_given_back():
+    """Hundreds come and go."""
+    fileno = socket.socket()
+    first = fileno.fileno()
+    fileno.close()
+    for _ in range(300):
+        connection, peer = await with_options(Options(), pair=socket_pair())
+        assert isinstance(connection._session.wire, SocketWire)
+        await peer.stream.aclose()
+        await connection.aclose()
+    fileno = socket.socket()
+    last = fileno.fileno()
+    fileno.close()
+    assert last - first < 10
