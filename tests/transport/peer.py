@@ -1,6 +1,7 @@
 """The other end of a connection, made by hand: raw HTTP and raw frames over a trio stream.
 
-It shares no code with wscore, so that a mistake on both sides cannot cancel out.
+Its frames and handshakes share no code with wscore, so that a mistake on both sides cannot cancel
+out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 import trio
 from trio.testing import memory_stream_pair
 
+from wscore.connection import Connection, ConnectionType
 from wscore.trio import WebSocketConnection, wrap_client_stream, wrap_server_stream
+from wscore.trio._options import Options
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 # The example of RFC 6455 section 1.3.
@@ -188,6 +191,20 @@ async def client_and_peer(
         )
     assert connection is not None
     return connection, peer
+
+
+async def with_options(
+    options: Options, *, client: bool = False, pair: StreamPair | None = None
+) -> tuple[WebSocketConnection, Peer]:
+    """A connection with any settings, open from the beginning, and its peer."""
+    ours, theirs = pair or new_pair()
+    core = Connection(
+        ConnectionType.CLIENT if client else ConnectionType.SERVER, whole_messages=True
+    )
+    connection = WebSocketConnection(
+        ours, core, options, path="/", subprotocol=None, handshake_headers=()
+    )
+    return connection, Peer(theirs, masks=not client)
 
 
 async def send_for_ever(connection: WebSocketConnection, message: str | bytes = "x") -> None:

@@ -21,6 +21,7 @@ HTTP on the same port, ``compression`` turns permessage-deflate on.
 
 from __future__ import annotations
 
+from ._broadcast import BroadcastResult, broadcast
 from ._client import (
     connect_websocket,
     connect_websocket_url,
@@ -43,6 +44,7 @@ from ._server import WebSocketServer, serve_websocket, wrap_server_stream
 from ._stream import Endpoint
 
 __all__ = [
+    "BroadcastResult",
     "CloseReason",
     "ConnectionClosed",
     "ConnectionRejected",
@@ -55,6 +57,7 @@ __all__ = [
     "WebSocketConnection",
     "WebSocketRequest",
     "WebSocketServer",
+    "broadcast",
     "connect_websocket",
     "connect_websocket_url",
     "open_websocket",

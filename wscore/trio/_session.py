@@ -37,7 +37,7 @@ import trio
 from outcome import Value
 
 from wscore.connection import Connection, ConnectionState
-from wscore.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong
+from wscore.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong, PreparedMessage
 
 from ._deadlines import NO_BUCKET, current_deadlines
 from ._errors import CloseReason, ConnectionClosed
@@ -127,7 +127,7 @@ class Session:
         now = trio.current_time()
         self._last_received = now
         self._pinged_at: float | None = None  # by the keepalive, which waits for a sign of life
-        self._progress_at = now  # when the peer last took something of what was unsent
+        self._progress_at: float | None = None  # when it last took something of what is unsent
         self._deadline = 0.0  # of a phase that is not OPEN
         self.bucket = NO_BUCKET
         self._deadlines = current_deadlines()
@@ -258,12 +258,26 @@ class Session:
 
     def watch_sending(self) -> None:
         """Have the peer cut, in time, if it takes nothing of what is unsent."""
-        if self.wire.unsent:
+        if self.wire.unsent and self._progress_at is None:
             self._progress_at = trio.current_time()
             self._deadlines.schedule(self, self._progress_at + self.options.send_timeout)
 
+    def offer(self, message: PreparedMessage, max_unsent: int) -> bool:
+        """Send a message of a broadcast; return False, and do not, if too much would be unsent."""
+        wire = self.wire
+        if self.closed is not None or wire.broken:
+            return True
+        data = self.core.send(message)
+        if wire.unsent and wire.unsent + len(data) > max_unsent:
+            return False
+        wire.send(data)
+        if wire.unsent:
+            self.watch_sending()
+        return True
+
     def progressed(self) -> None:
         """Take note that the system took some of what was unsent."""
+        self._progress_at = None
         self.watch_sending()
         self._answer_due_pong()
         if self.wire.unsent <= MAX_UNSENT:
@@ -287,7 +301,7 @@ class Session:
         if self.phase != OPEN:
             return self._check_closing(now)
         again = self._check_keepalive(now)
-        if self.wire.unsent and self.phase == OPEN:
+        if self._progress_at is not None and self.phase == OPEN:
             due = self._progress_at + self.options.send_timeout
             if now >= due:
                 self.cut("send timeout")
@@ -388,6 +402,12 @@ class Session:
         self.wire.append(data)
         self._begin_closing()
         self.discard()
+
+    def close_slow(self, code: int, reason: str | None) -> None:
+        """Send a Close ahead of what is unsent, as far as no frame is cut in two by that."""
+        self.cut_reason = "unsent limit"
+        self.wire.drop_unsent()
+        self.close(code, reason)
 
     def discard(self) -> None:
         """Drop the messages that wait, and those that come."""

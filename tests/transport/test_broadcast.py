@@ -1,0 +1,182 @@
+"""One message to many: all get it, nobody waits, and the slow ones are closed."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from transport.peer import (
+    BINARY,
+    CLOSE,
+    TEXT,
+    client_and_peer,
+    close_payload,
+    server_and_peer,
+)
+from trio.testing import wait_all_tasks_blocked
+
+from wscore.trio import CloseReason, broadcast, wrap_client_stream, wrap_server_stream
+from wscore.utilities import LocalProtocolError
+
+
+async def members(new_sockets, count, **options):
+    pairs = [await server_and_peer(new_sockets(**options)) for _ in range(count)]
+    return [connection for connection, _ in pairs], [peer for _, peer in pairs]
+
+
+@pytest.mark.parametrize(
+    ("message", "opcode", "payload"),
+    [
+        ("grüß", TEXT, "grüß".encode()),
+        (b"\0\xff", BINARY, b"\0\xff"),
+        (bytearray(3), BINARY, bytes(3)),
+    ],
+)
+async def test_all_get_it(new_sockets, message, opcode, payload):
+    connections, peers = await members(new_sockets, 5)
+    result = broadcast(connections, message)
+    assert (result.delivered, result.queued, result.skipped, result.cut) == (5, 0, 0, ())
+    for peer in peers:
+        frame = await peer.receive()
+        assert (frame.fin, frame.opcode, frame.payload) == (True, opcode, payload)
+
+
+async def test_over_other_streams_it_is_queued():
+    connections, peers = zip(*[await server_and_peer() for _ in range(3)], strict=True)
+    result = broadcast(connections, "x")
+    assert (result.delivered, result.queued, result.skipped, result.cut) == (0, 3, 0, ())
+    for peer in peers:
+        assert (await peer.receive()).payload == b"x"
+
+
+async def test_clients_broadcast_too(any_wire):
+    connections, peers = zip(*[await client_and_peer() for _ in range(3)], strict=True)
+    broadcast(connections, "x")
+    for peer in peers:
+        assert (await peer.receive()).payload == b"x"
+
+
+async def test_order_with_other_messages(any_wire):
+    connection, peer = await server_and_peer()
+    await connection.send_message("1")
+    broadcast([connection], "2")
+    broadcast([connection], "3")
+    await connection.send_message("4")
+    assert [(await peer.receive()).payload for _ in range(4)] == [b"1", b"2", b"3", b"4"]
+
+
+async def test_compressed_members_keep_their_context(nursery, new_sockets):
+    """Messages of their own before and after are understood."""
+
+    async def pair():
+        ours, theirs = new_sockets()
+        ends = []
+
+        async def connect():
+            ends.append(
+                await wrap_client_stream(nursery, theirs, "example.com", "/", compression=True)
+            )
+
+        async with trio.open_nursery() as inner:
+            inner.start_soon(connect)
+            request = await wrap_server_stream(nursery, ours)
+            ends.append(await request.accept(compression=True))
+        return sorted(ends, key=lambda end: end.is_server)
+
+    pairs = [await pair() for _ in range(3)]
+    for number in range(3):
+        for _, server in pairs:
+            await server.send_message(f"own {number} " * 20)
+        broadcast([server for _, server in pairs], f"shared {number} " * 20)
+    for client, _ in pairs:
+        for number in range(3):
+            assert await client.get_message() == f"own {number} " * 20
+            assert await client.get_message() == f"shared {number} " * 20
+
+
+async def test_a_slow_member_is_closed_and_nobody_waits(new_sockets, autojump_clock):
+    (slow, fast), (slow_peer, fast_peer) = await members(new_sockets, 2, buffer=4096)
+    message = "x" * 10_000
+    begin = trio.current_time()
+    rounds = 0
+    while not (result := broadcast([slow, fast], message, code=4008, reason="slow")).cut:
+        assert (result.skipped, result.cut) == (0, ())
+        rounds += 1
+        assert len((await fast_peer.receive()).payload) == len(message)
+        assert slow.bytes_unsent <= 2**20
+    assert result.cut == (slow,)
+    assert (result.delivered + result.queued, result.skipped) == (1, 0)
+    assert 90 <= rounds <= 120  # about a mebibyte
+    assert slow.closed == CloseReason(4008, "slow")
+    assert slow.cut_reason == "unsent limit"
+    assert slow.bytes_unsent < 20_000
+    assert trio.current_time() == begin
+    assert broadcast([slow, fast], "y").skipped == 1
+    # It reads at last: whole messages, then why there are no more.
+    frames = [await slow_peer.receive()]
+    while frames[-1].opcode != CLOSE:
+        frames.append(await slow_peer.receive())
+    assert frames.pop().close == (4008, "slow")
+    assert {frame.payload for frame in frames} == {message.encode()}
+    assert len(frames) < 10
+    await slow_peer.send((CLOSE, close_payload(4008)))
+    assert await slow_peer.receive_rest() == b""
+
+
+async def test_a_slow_member_that_never_reads_is_cut(new_sockets, autojump_clock):
+    (slow,), _ = await members(new_sockets, 1, buffer=4096)
+    while not broadcast([slow], bytes(100_000), max_unsent=300_000).cut:
+        pass
+    assert slow.closed == CloseReason(1013, "too slow")
+    await trio.sleep(6)
+    assert slow.bytes_unsent == 0
+    assert slow.cut_reason == "unsent limit"
+    await slow.aclose()
+
+
+async def test_a_member_with_nothing_unsent_gets_any_size(new_sockets, nursery):
+    (member,), (peer,) = await members(new_sockets, 1, buffer=4096)
+    assert broadcast([member], bytes(3_000_000)).queued == 1
+    assert broadcast([member], b"").cut == (member,)
+    assert (await peer.receive()).payload == bytes(3_000_000)
+    assert (await peer.receive()).close == (1013, "too slow")
+
+
+async def test_lost_members_are_skipped(new_sockets):
+    connections, peers = await members(new_sockets, 3)
+    await peers[1].stream.aclose()  # nobody has noticed yet
+    results = [broadcast(connections, "x") for _ in range(3)]
+    assert results[-1].skipped == 1
+    assert results[-1].delivered == 2
+    assert connections[1].closed.code == 1006
+    for peer in (peers[0], peers[2]):
+        assert [(await peer.receive()).payload for _ in range(3)] == [b"x"] * 3
+
+
+async def test_one_members_failure_is_nobody_elses(new_sockets, caplog, monkeypatch):
+    connections, peers = await members(new_sockets, 3)
+    monkeypatch.setattr(connections[1]._session, "core", None)
+    result = broadcast(connections, "x")
+    assert (result.delivered, result.skipped) == (2, 1)
+    assert connections[1].closed.code == 1006
+    assert connections[1].cut_reason == "internal error"
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    for peer in (peers[0], peers[2]):
+        assert (await peer.receive()).payload == b"x"
+
+
+async def test_mistakes_are_raised_and_nothing_is_sent(any_wire):
+    connection, peer = await server_and_peer()
+    for wrong in (None, 7, ["x"], "\ud800"):
+        with pytest.raises(ValueError):
+            broadcast([connection], wrong)
+    with pytest.raises(LocalProtocolError):
+        broadcast([connection], "x", code=999)
+    await wait_all_tasks_blocked()
+    await connection.send_message("fine")
+    assert (await peer.receive()).payload == b"fine"
+
+
+async def test_nobody_is_there():
+    result = broadcast([], "x")
+    assert (result.delivered, result.queued, result.skipped, result.cut) == (0, 0, 0, ())
