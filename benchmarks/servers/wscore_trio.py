@@ -8,7 +8,13 @@ from functools import partial
 import trio
 
 from benchmarks.servers._program import HOST, announce, options
-from wscore.trio import ConnectionClosed, WebSocketConnection, WebSocketRequest, serve_websocket
+from wscore.trio import (
+    ConnectionClosed,
+    WebSocketConnection,
+    WebSocketRequest,
+    broadcast,
+    serve_websocket,
+)
 
 members: set[WebSocketConnection] = set()
 
@@ -23,9 +29,7 @@ async def serve(request: WebSocketRequest) -> None:
                     await connection.get_message()
             case "/publish":
                 while True:
-                    message = await connection.get_message()
-                    for member in members:
-                        await member.send_message(message)
+                    broadcast(members, await connection.get_message())
             case _:
                 while True:
                     await connection.send_message(await connection.get_message())
