@@ -7,6 +7,7 @@ cdef class Event:
     cdef object _code
     cdef bint _frame_finished
     cdef bint _message_finished
+    cdef unsigned char _given  # a bit for each field that has been set
 
 
 cdef class _FrozenEvent(Event):
