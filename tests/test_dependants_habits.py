@@ -131,7 +131,7 @@ class TestValuesOfSubclasses:
 
 class TestSubclassesOfConnection:
     def test_an_attribute_called_client(self) -> None:
-        """Proxies keep the peer's address beside what wsproto keeps there, without harm to masking."""
+        """Proxies keep the peer's address there; masking does not suffer."""
 
         class Relayed(Connection):
             def __init__(self, client: Any) -> None:
