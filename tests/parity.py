@@ -189,6 +189,25 @@ def header_hooks(lib: Any) -> int:
     return calls
 
 
+def state_after_an_exception(lib: Any) -> str:
+    class Failing(lib.Extension):  # type: ignore[misc,name-defined]
+        name = "failing"
+
+        def enabled(self) -> bool:
+            return True
+
+        def offer(self) -> bool:
+            return True
+
+        def frame_inbound_payload_data(self, proto: Any, data: bytes) -> bytes:
+            raise ZeroDivisionError
+
+    connection = lib.Connection(lib.CLIENT, [Failing()])
+    assert attempt(take, connection, frame(0x82, b"x"))[0] == "raises ZeroDivisionError"
+    assert take(connection, frame(0x82, b"x")) == [[]]
+    return str(connection.state.name)
+
+
 def negotiated(offer: str, **options: Any) -> Callable[[Any], Any]:
     def accept(lib: Any) -> Any:
         extension = lib.PerMessageDeflate(**options)

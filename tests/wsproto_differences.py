@@ -30,6 +30,7 @@ from parity import (
     revived,
     second_response,
     sent,
+    state_after_an_exception,
     state_after_the_end,
     taken,
     text_piece,
@@ -188,6 +189,20 @@ DIFFERENCES = [
         lambda lib: len(deflate_events(frame(0xC2, deflated(NOISE)))(lib)),
         1,
         3,
+    ),
+    Difference(
+        "the state after an extension's exception",
+        "nothing more is received, as of wsproto; here the state says so",
+        state_after_an_exception,
+        "OPEN",
+        "REMOTE_CLOSING",
+    ),
+    Difference(
+        "a message that is not contiguous",
+        "a copy that nobody asked for may be large: the caller makes it",
+        lambda lib: sent(lib.Connection(lib.SERVER), lib.Message(memoryview(b"abc")[::2])),
+        [(b"\x82\x02", b"ac")],
+        "raises BufferError",
     ),
     Difference(
         "an extension sees each header once",

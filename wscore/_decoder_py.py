@@ -78,6 +78,7 @@ class FrameDecoder:
         self._max_fragments = MAX_LENGTH if max_fragments is None else max_fragments
         self._closed = False
         self._ended = False
+        self._in_hook = False  # an extension is being called
         self._buffer = bytearray()
         # The frame under way: its opcode is None between frames.
         self._opcode: Opcode | None = None
@@ -134,21 +135,29 @@ class FrameDecoder:
     def __next__(self) -> Event:
         event = None
         if not self._closed:
+            if self._in_hook:
+                raise ValueError("an extension asks for events while it is shown a frame")
             try:
                 event = self._next_event()
             except ParseFailed as exc:
                 event = CloseConnection(exc.code, str(exc))
+            except BaseException:  # an extension's: what has become of the frame is not known
+                self._close()
+                raise
             if event is None and self._ended:
                 # RFC 6455, section 7.1.5: without a close frame, "_The WebSocket Connection Close
                 # Code_ is considered to be 1006".
                 event = CloseConnection(CloseReason.ABNORMAL_CLOSURE)
             if type(event) is CloseConnection:
-                self._closed = True
-                self._buffer = bytearray()
-                self._held = None
+                self._close()
         if event is None:
             raise StopIteration
         return event
+
+    def _close(self) -> None:
+        self._closed = True
+        self._buffer = bytearray()
+        self._held = None
 
     def _next_event(self) -> Event | None:
         while self._opcode is not None or self._read_header():
@@ -238,11 +247,13 @@ class FrameDecoder:
             self._note_compression(opcode, rsv)
             return
         claimed = [False, False, False]
+        self._in_hook = True
         for extension in self._extensions:
             answer = extension.frame_inbound_header(self, opcode, rsv, length)
             if isinstance(answer, CloseReason):
                 raise ParseFailed("frame header refused by an extension", answer)
             claimed = [a or b for a, b in zip(claimed, answer, strict=True)]
+        self._in_hook = False
         if any(found and not known for found, known in zip(rsv, claimed, strict=True)):
             raise ParseFailed("reserved bit set that no extension uses")
 
@@ -302,6 +313,7 @@ class FrameDecoder:
         return result
 
     def _run_extensions(self, piece: bytes) -> bytes:
+        self._in_hook = True
         for extension in self._extensions:
             result = extension.frame_inbound_payload_data(self, piece)
             if isinstance(result, CloseReason):
@@ -314,6 +326,7 @@ class FrameDecoder:
                     raise ParseFailed("payload refused by an extension", final)
                 if final is not None:
                     piece += final
+        self._in_hook = False
         return piece
 
     def _read_control(self) -> Event:

@@ -45,11 +45,12 @@ class OpenConnection:
         deflate: what compresses messages in place of its hooks, if anything does.
 
     Attributes:
+        client: whether this end is the client. Users may set it, so that nothing here relies on it.
         _open: this end has not begun to close, and the transport has not ended.
         _plain: no hook of an extension sees what is sent, and no fragmented message is being sent.
     """
 
-    __slots__ = ("_decoder", "_deflate", "_open", "_plain", "_queue")
+    __slots__ = ("_decoder", "_deflate", "_open", "_plain", "_queue", "client")
 
     def __init__(
         self, decoder: FrameDecoder, plain: bool, deflate: PerMessageDeflate | None = None
@@ -59,11 +60,7 @@ class OpenConnection:
         self._queue: deque[Event] | None = None
         self._open = True
         self._plain = plain
-
-    @property
-    def client(self) -> bool:
-        """Whether this end is the client."""
-        return self._decoder.client
+        self.client = decoder.client
 
     def send(self, event: Event) -> bytes:
         """Returns the bytes that tell the peer.
@@ -87,17 +84,18 @@ class OpenConnection:
         ):
             data = event.data
             if type(data) is str or type(data) is bytes:
-                if type(event) is PreparedMessage and not self.client:
+                client = self._decoder.client
+                if type(event) is PreparedMessage and not client:
                     return self._prepared_frame(event)
                 if self._deflate is None:
-                    return _message_frame(data, self.client)
-                payload = self._deflate.deflate(self.client, _raw(data))
-                return _message_frame(data, self.client, payload)
+                    return _message_frame(data, client)
+                payload = self._deflate.deflate(client, _raw(data))
+                return _message_frame(data, client, payload)
         return self._send_other(event)
 
     def _prepared_frame(self, message: PreparedMessage) -> bytes:
         """The frame that all servers with the same way of compressing, or with none, share."""
-        deflater = None if self._deflate is None else self._deflate.deflater_alone(self.client)
+        deflater = None if self._deflate is None else self._deflate.deflater_alone(False)
         frames: dict[Deflater | None, bytes] = vars(message)["_frames"]
         frame = frames.get(deflater)
         if frame is None:

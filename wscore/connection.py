@@ -141,7 +141,7 @@ class Connection(OpenConnection):
             and type(event) is not PreparedMessage
             and self._plain
             and self._deflate is None
-            and not self.client
+            and not self._proto.client
             and self.state is _OPEN
             and (view := memoryview(event.data)).c_contiguous
         ):

@@ -4,10 +4,9 @@
 
     Exception
      └── ProtocolError
-          ├── LocalProtocolError     you asked for something that the protocol or the state does not
-          allow ├── RemoteProtocolError    the peer broke the handshake; ``event_hint`` is the
-          answer to send └── ParseFailed            the peer broke the framing; ``code`` is the
-          close code to answer with
+          ├── LocalProtocolError     you asked for what the protocol or the state does not allow
+          ├── RemoteProtocolError    the peer broke the handshake; ``event_hint`` is the answer
+          └── ParseFailed            the peer broke the framing; ``code`` is the close code
 
 ``ParseFailed`` stays inside the core, which turns it into one ``CloseConnection`` event, except
 where a user drives the parts of :mod:`wscore.frame_protocol` directly.
@@ -36,7 +35,7 @@ class RemoteProtocolError(ProtocolError):
 
     Attributes:
         event_hint: the event to send in answer, as a :class:`~wscore.events.RejectConnection`, or
-            None.
+            None. A client cannot send one: it closes the transport.
     """
 
     def __init__(self, message: str, event_hint: Event | None = None) -> None:

@@ -160,10 +160,9 @@ class FrameProtocol:
             raise TypeError(
                 f"the payload of a control frame is bytes-like, not {type(payload).__name__}"
             )
-        if len(payload) > MAX_PAYLOAD_NORMAL:
-            raise ValueError(
-                f"the payload of a control frame is at most 125 bytes, not {len(payload)}"
-            )
+        size = memoryview(payload).nbytes
+        if size > MAX_PAYLOAD_NORMAL:
+            raise ValueError(f"the payload of a control frame is at most 125 bytes, not {size}")
         return self._frame(opcode, payload, True)
 
     def _frame(

@@ -126,7 +126,7 @@ class H11Handshake:
         raise LocalProtocolError(f"{type(event).__name__} cannot be sent during the handshake")
 
     def receive_data(self, data: bytes | None) -> None:
-        """Takes bytes that the peer sent, or None when the transport has ended.
+        """Takes bytes that the peer sent, or None (or ``b""``) when the transport has ended.
 
         Bytes behind a malformed head, or behind a handshake that was refused, are dropped.
 

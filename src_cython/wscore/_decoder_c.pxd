@@ -5,6 +5,7 @@ from libc.stdint cimport uint64_t
 
 cdef class FrameDecoder:
     cdef bint _client, _whole, _closed, _ended
+    cdef bint _in_hook  # an extension is being called
     cdef tuple _extensions
     cdef object _deflate
     cdef uint64_t _max_frame, _max_message, _max_fragments
@@ -33,6 +34,7 @@ cdef class FrameDecoder:
 
     cdef int feed(self, object data) except -1
     cdef int _append(self, bytes data) except -1
+    cdef int _close(self) except -1
     cdef object _next_event(self)
     cdef bint _read_header(self) except -1
     cdef bint _keep_head(self, const unsigned char *at, size_t have) noexcept

@@ -65,7 +65,7 @@ cdef class FrameDecoder:
         self._whole = whole_messages
         self._extensions = tuple(extensions) or None
         self._deflate = deflate
-        self._closed = self._ended = self._compressed = False
+        self._closed = self._ended = self._compressed = self._in_hook = False
         self._chunk = self._held = self._control = None
         self._data = NULL
         self._pos = self._end = self._head_size = self._utf8_size = 0
@@ -138,19 +138,28 @@ cdef class FrameDecoder:
         cdef object event = None
         with cython.critical_section(self):
             if not self._closed:
+                if self._in_hook:
+                    raise ValueError("an extension asks for events while it is shown a frame")
                 try:
                     event = self._next_event()
                 except ParseFailed as exc:
                     event = CloseConnection(exc.code, str(exc))
+                except BaseException:  # an extension's: what has become of the frame is not known
+                    self._close()
+                    raise
                 if event is None and self._ended:
                     event = CloseConnection(CloseReason.ABNORMAL_CLOSURE)
                 if type(event) is CloseConnection:
-                    self._closed = True
-                    self._chunk = self._held = None
-                    self._pos = self._end = 0
+                    self._close()
         if event is None:
             raise StopIteration
         return event
+
+    cdef int _close(self) except -1:
+        self._closed = True
+        self._chunk = self._held = None
+        self._pos = self._end = 0
+        return 0
 
     cdef object _next_event(self):
         cdef object event
@@ -262,12 +271,14 @@ cdef class FrameDecoder:
         """Shows the header to the extensions; a reserved bit that none of them claims is a violation."""
         cdef unsigned char claimed = 0
         rsv = _RSV_BITS[(first >> 4) & 7]
+        self._in_hook = True
         for extension in self._extensions:
             answer = extension.frame_inbound_header(self, _OPCODES[opcode], rsv, length)
             if isinstance(answer, CloseReason):
                 raise ParseFailed("frame header refused by an extension", answer)
             used1, used2, used3 = answer
             claimed |= (0x40 if used1 else 0) | (0x20 if used2 else 0) | (0x10 if used3 else 0)
+        self._in_hook = False
         if first & 0x70 & ~claimed:
             raise ParseFailed("reserved bit set that no extension uses")
         return 0
@@ -296,6 +307,7 @@ cdef class FrameDecoder:
 
     cdef object _run_extensions(self, bytes piece):
         cdef bint complete = self._remaining == 0
+        self._in_hook = True
         for extension in self._extensions:
             result = extension.frame_inbound_payload_data(self, piece)
             if isinstance(result, CloseReason):
@@ -308,6 +320,7 @@ cdef class FrameDecoder:
                     raise ParseFailed("payload refused by an extension", result)
                 if result is not None:
                     piece += result
+        self._in_hook = False
         return piece
 
     cdef size_t _available(self) noexcept:

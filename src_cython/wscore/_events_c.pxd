@@ -5,8 +5,10 @@ cdef class Event:
     # The fields of all the classes below, since only the root of a hierarchy can have a free list.
     cdef object _value
     cdef object _code
-    cdef bint _frame_finished
-    cdef bint _message_finished
+    # Truth values, in a byte each: all but the pointers take eight bytes.
+    cdef unsigned char _frame_finished
+    cdef unsigned char _message_finished
+    cdef unsigned char _given  # a bit for each field that has been set
     cdef object __weakref__
 
 

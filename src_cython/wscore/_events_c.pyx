@@ -15,6 +15,9 @@ from types import GenericAlias
 
 from wscore import _events_py
 
+cdef enum:
+    ALL = 7  # the bits of all fields that an event may have
+
 
 @cython.no_gc
 @cython.freelist(64)
@@ -30,16 +33,16 @@ cdef class Event:
 cdef class _FrozenEvent(Event):
     """What a frozen dataclass has besides its fields."""
 
-    def __setattr__(self, name, value):
-        raise FrozenInstanceError(f"cannot assign to field {name!r}")
-
-    def __delattr__(self, name):
-        raise FrozenInstanceError(f"cannot delete field {name!r}")
+    # No __setattr__: with one in C, object.__setattr__ refuses to work, by which the dataclasses that users derive from these set
+    # their fields. Each field can be set once instead.
 
     def __eq__(self, other):
         if type(self) is not type(other):
             return NotImplemented
         return _fields(self) == _fields(<_FrozenEvent>other)
+
+    def __ne__(self, other):  # Cython's own would not know what a subclass makes of ==
+        return not self == other
 
     def __hash__(self):
         return hash(_fields(self))
@@ -49,7 +52,15 @@ cdef class _FrozenEvent(Event):
         return f"{type(self).__qualname__}({shown})"
 
     def __reduce__(self):
-        return type(self), _fields(self), getattr(self, "__dict__", None) or None
+        # Not by arguments: those of a subclass may be others.
+        return copyreg.__newobj__, (type(self),), (_fields(self), getattr(self, "__dict__", None))
+
+    def __setstate__(self, state):
+        values, attributes = state
+        for name, value in zip(self.__dataclass_fields__, values):  # those of a subclass come behind
+            object.__setattr__(self, name, value)
+        if attributes:
+            self.__dict__.update(attributes)
 
 
 @cython.no_gc
@@ -61,8 +72,9 @@ cdef class Message(_FrozenEvent):
     __dataclass_params__ = _events_py.Message.__dataclass_params__
     def __init__(self, data, frame_finished=True, message_finished=True):
         self._value = data
-        self._frame_finished = frame_finished
-        self._message_finished = message_finished
+        self._frame_finished = bool(frame_finished)
+        self._message_finished = bool(message_finished)
+        self._given = ALL
 
     def __class_getitem__(cls, item):
         return GenericAlias(cls, item)
@@ -72,15 +84,42 @@ cdef class Message(_FrozenEvent):
         """The payload of this piece."""
         return self._value
 
+    @data.setter
+    def data(self, value):
+        _give(self, "data", 1)
+        self._value = value
+
+    @data.deleter
+    def data(self):
+        raise FrozenInstanceError("cannot delete field 'data'")
+
     @property
     def frame_finished(self):
         """Whether this piece ends its frame."""
-        return self._frame_finished
+        return self._frame_finished != 0
+
+    @frame_finished.setter
+    def frame_finished(self, value):
+        _give(self, "frame_finished", 2)
+        self._frame_finished = bool(value)
+
+    @frame_finished.deleter
+    def frame_finished(self):
+        raise FrozenInstanceError("cannot delete field 'frame_finished'")
 
     @property
     def message_finished(self):
         """Whether this piece ends its message."""
-        return self._message_finished
+        return self._message_finished != 0
+
+    @message_finished.setter
+    def message_finished(self, value):
+        _give(self, "message_finished", 4)
+        self._message_finished = bool(value)
+
+    @message_finished.deleter
+    def message_finished(self):
+        raise FrozenInstanceError("cannot delete field 'message_finished'")
 
 
 @cython.no_gc
@@ -110,6 +149,10 @@ cdef class PreparedMessage(Message):
         self._value = data
         self._code = {}
         self._frame_finished = self._message_finished = True
+        self._given = ALL
+
+    def __reduce__(self):
+        return type(self), (self._value,)
 
 
 @cython.no_gc
@@ -121,11 +164,21 @@ cdef class Ping(_FrozenEvent):
     __dataclass_params__ = _events_py.Ping.__dataclass_params__
     def __init__(self, payload=b""):
         self._value = payload
+        self._given = ALL
 
     @property
     def payload(self):
         """At most 125 bytes, which the pong returns."""
         return self._value
+
+    @payload.setter
+    def payload(self, value):
+        _give(self, "payload", 1)
+        self._value = value
+
+    @payload.deleter
+    def payload(self):
+        raise FrozenInstanceError("cannot delete field 'payload'")
 
     def response(self):
         """Returns the pong that answers this ping."""
@@ -141,11 +194,21 @@ cdef class Pong(_FrozenEvent):
     __dataclass_params__ = _events_py.Pong.__dataclass_params__
     def __init__(self, payload=b""):
         self._value = payload
+        self._given = ALL
 
     @property
     def payload(self):
         """That of the ping it answers, at most 125 bytes."""
         return self._value
+
+    @payload.setter
+    def payload(self, value):
+        _give(self, "payload", 1)
+        self._value = value
+
+    @payload.deleter
+    def payload(self):
+        raise FrozenInstanceError("cannot delete field 'payload'")
 
 
 @cython.no_gc
@@ -158,16 +221,35 @@ cdef class CloseConnection(_FrozenEvent):
     def __init__(self, code, reason=None):
         self._code = code
         self._value = reason
+        self._given = ALL
 
     @property
     def code(self):
         """The close code."""
         return self._code
 
+    @code.setter
+    def code(self, value):
+        _give(self, "code", 1)
+        self._code = value
+
+    @code.deleter
+    def code(self):
+        raise FrozenInstanceError("cannot delete field 'code'")
+
     @property
     def reason(self):
         """Text for people, or None."""
         return self._value
+
+    @reason.setter
+    def reason(self, value):
+        _give(self, "reason", 2)
+        self._value = value
+
+    @reason.deleter
+    def reason(self):
+        raise FrozenInstanceError("cannot delete field 'reason'")
 
     def response(self):
         """Returns the close frame that answers this one."""
@@ -177,10 +259,18 @@ cdef class CloseConnection(_FrozenEvent):
 cdef tuple _fields(_FrozenEvent event):
     # No method: one more pointer in these classes, and the root's free list, of its own size, would not serve them.
     if isinstance(event, Message) and not isinstance(event, PreparedMessage):
-        return (event._value, event._frame_finished, event._message_finished)
+        return (event._value, event._frame_finished != 0, event._message_finished != 0)
     if isinstance(event, CloseConnection):
         return (event._code, event._value)
     return (event._value,)
+
+
+cdef int _give(_FrozenEvent event, str name, unsigned char bit) except -1:
+    """Lets a field be set once."""
+    if event._given & bit:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+    event._given |= bit
+    return 0
 
 
 cdef Message message_event(bint text, object data, bint frame_finished, bint message_finished):
@@ -189,4 +279,5 @@ cdef Message message_event(bint text, object data, bint frame_finished, bint mes
     event._value = data
     event._frame_finished = frame_finished
     event._message_finished = message_finished
+    event._given = ALL
     return event

@@ -32,6 +32,7 @@ cdef class OpenConnection:
     cdef public bint _open
     cdef public bint _plain
     cdef readonly object _deflate
+    cdef public object client  # what users may set; _framer knows better
 
     def __init__(self, Decoder decoder not None, plain, deflate=None):
         self._framer = decoder
@@ -39,11 +40,7 @@ cdef class OpenConnection:
         self._queue = None
         self._open = True
         self._plain = plain
-
-    @property
-    def client(self):
-        """Whether this end is the client."""
-        return self._framer._client
+        self.client = decoder._client
 
     @property
     def _decoder(self):

@@ -22,6 +22,7 @@ cdef extern from "Python.h":
     void *PyUnicode_DATA(object o)
     bint PyUnicode_IS_COMPACT_ASCII(object o)
     Py_ssize_t PyUnicode_GET_LENGTH(object o)
+    bytes PyUnicode_AsUTF8String(object o)
     long PyLong_AsLongAndOverflow(object o, int *overflow) except? -1
     object PyNumber_Index(object o)
 
@@ -202,7 +203,9 @@ def encode_frame(first_byte, payload, key=None):
     cdef bint masked = key is not None
     cdef uint32_t word = _key_word(key, 0) if masked else 0
     if isinstance(payload, str):
-        return str_frame(first, payload, masked, word)
+        if type(payload) is str:
+            return str_frame(first, <str>payload, masked, word)
+        return bytes_frame(first, PyUnicode_AsUTF8String(payload), masked, word)
     if type(payload) is bytes:
         return bytes_frame(first, <bytes>payload, masked, word)
     PyObject_GetBuffer(payload, &view, PyBUF_SIMPLE)
