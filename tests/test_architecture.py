@@ -290,9 +290,10 @@ def twins() -> tuple[ModuleType, ModuleType]:
 
 
 def parameters(function: Callable[..., object]) -> list[tuple[str, str, object]]:
-    """List name, kind and default of each parameter."""
+    """List name, kind and default of each parameter but `self`, which C takes by position only."""
     found = inspect.signature(function).parameters.values()
-    return [(each.name, each.kind.description, each.default) for each in found]
+    listed = [(each.name, each.kind.description, each.default) for each in found]
+    return listed[1:] if listed and listed[0][0] == "self" else listed
 
 
 def public(thing: object) -> list[str]:

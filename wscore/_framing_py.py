@@ -395,6 +395,26 @@ class OpenConnection:
                 return encode_frame(0x82, data, new_mask_key() if self.client else None)
         return self._send_other(event)
 
+    def send_parts(self, event: Event) -> tuple[bytes, Buffer]:
+        """Returns the bytes that tell the peer in two parts, to be sent one behind the other.
+
+        Where no byte has to change, in whole binary messages of a server without extensions, the
+        second part is the message's own ``data``: a large one is not copied. Otherwise the first
+        part is what :meth:`send` returns, and the second is empty. Raises as :meth:`send` does.
+        """
+        if (
+            self._open
+            and self._plain
+            and not self.client
+            and isinstance(event, Message)
+            and event.message_finished
+            and isinstance(event.data, (bytes, bytearray, memoryview))
+            and not self._decoder.closed
+            and (view := memoryview(event.data)).c_contiguous
+        ):
+            return encode_frame_header(0x82, view.nbytes), event.data
+        return self.send(event), b""
+
     def receive_data(self, data: bytes | None) -> None:
         """Takes bytes that the peer sent, or None when the transport has ended.
 

@@ -7,11 +7,13 @@
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport uint64_t
 
 # Under other names: what is cimported under its own is no attribute of this module, and these are handed on below.
 from wscore._decoder_c cimport FrameDecoder as Decoder
 from wscore._events_c cimport Message as AnyMessage
-from wscore._primitives_c cimport bytes_frame, fresh_key, str_frame
+from wscore._primitives_c cimport bytes_frame, frame_header, fresh_key, str_frame
 
 from wscore._decoder_c import FrameDecoder
 from wscore._events_c import BytesMessage, CloseConnection, Event, Message, Ping, Pong, TextMessage
@@ -56,6 +58,18 @@ cdef class OpenConnection:
         return self._send_other(event)
 
     @cython.binding(False)
+    def send_parts(self, event):
+        """send_parts($self, event)\n--\n\nReturns them in two parts, a large message's own data the second. See the Python twin."""
+        cdef Py_ssize_t size
+        if (self._open and self._plain and not self._framer._client and not self._framer._closed
+                and isinstance(event, AnyMessage) and (<AnyMessage>event)._message_finished):
+            data = (<AnyMessage>event)._value
+            size = _size_as_it_is(data)
+            if size >= 0:
+                return frame_header(0x82, <uint64_t>size), data
+        return self.send(event), b""
+
+    @cython.binding(False)
     def receive_data(self, data):
         """receive_data($self, data)\n--\n\nTakes bytes that the peer sent, or None when the transport has ended. See the Python twin."""
         if self._open and data is not None:
@@ -90,3 +104,13 @@ cdef bytes _whole_message(object event, bint masked):
     if type(data) is bytes:
         return bytes_frame(0x82, <bytes>data, masked, fresh_key() if masked else 0)
     return None
+
+
+cdef Py_ssize_t _size_as_it_is(object data) except -2:
+    """Bytes of what can be sent from where it lies, or -1."""
+    if type(data) is bytes:
+        return PyBytes_GET_SIZE(data)
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        return -1
+    view = memoryview(data)
+    return view.nbytes if view.c_contiguous else -1
