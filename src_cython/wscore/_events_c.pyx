@@ -221,7 +221,7 @@ cdef object _call_type(PyObject *cls, PyObject *const *args, Py_ssize_t position
 
 
 cdef tuple _fields(_FrozenEvent event):
-    # No method: one more pointer in these classes, and the root's free list, of its own size, would not serve them.
+    # Not a method: with a pointer to its table these classes would be larger than the root, whose free list serves its own size only.
     if isinstance(event, Message):
         return (event._value, event._frame_finished, event._message_finished)
     if isinstance(event, CloseConnection):
