@@ -1,6 +1,6 @@
 # Each target sets up what it needs: `make chat` works in a fresh clone. Needs make, Python 3.11+;
 # for the compiled twin a C compiler. Variables: PYTHON, VENV; HOST, PORT, DATA (chat);
-# PYTEST_ARGS (test); BENCH_ARGS (bench); WSTEST, AUTOBAHN_ARGS (autobahn).
+# PYTEST_ARGS (test); BENCH_ARGS (bench); FUZZ_SECONDS (fuzz); WSTEST, AUTOBAHN_ARGS (autobahn).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,6 +10,7 @@ DATA ?= chat.db
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 AUTOBAHN_ARGS ?=
+FUZZ_SECONDS ?= 60
 
 PY := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -21,10 +22,10 @@ SOURCES := pyproject.toml setup.py wscore/_version.py $(wildcard src_cython/*.* 
 SANITIZED = PYTHONPATH=build/sanitize WSCORE_REQUIRE_EXT=1 PYTHONMALLOC=malloc \
   LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0:handle_segv=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1 $(PY) -P
-SANITIZED_TESTS := $(addprefix tests/test_,$(addsuffix .py,framing decoder events connection extensions handshake memory))
+SANITIZED_TESTS := $(addprefix tests/test_,$(addsuffix .py,framing decoder events connection extensions prepared_message handshake memory))
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test lint bench autobahn sanitize coverage wsproto-suite build clean distclean test-programs
+.PHONY: help chat test lint bench autobahn sanitize fuzz coverage wsproto-suite build clean distclean test-programs
 .NOTPARALLEL:
 
 help:  ## this list
@@ -58,16 +59,23 @@ endif
 bench: $(VENV)/.stamp-dev  ## ratios to the peers and the goals, side by side in one run
 	$(PY) -m benchmarks $(BENCH_ARGS)
 
-sanitize: $(VENV)/.stamp-dev  ## the core's tests under AddressSanitizer and UBSan
+build/sanitize/.stamp: $(VENV)/.stamp-dev $(SOURCES) $(shell find wscore -name '*.py')
 	@echo "== building the compiled twin with sanitizers in build/sanitize"
 	rm -rf build/sanitize
 	WSCORE_SANITIZE=1 WSCORE_BUILD_EXT=1 $(PY) setup.py -q build --build-base build/sanitize/tmp --build-lib build/sanitize
 	$(SANITIZED) -c 'import wscore._framing_c as f; assert "sanitize" in f.__file__, f.__file__'
+	@touch $@
+
+sanitize: build/sanitize/.stamp  ## the core's tests under AddressSanitizer and UBSan
 	$(SANITIZED) -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(SANITIZED_TESTS)
+
+fuzz: build/sanitize/.stamp  ## fuzz the core for FUZZ_SECONDS, then what that found under the sanitizers
+	$(PY) tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+	$(SANITIZED) tests/fuzz/run.py --replay
 
 # Few examples, the same each time, and without the tests that go through everything at once: each
 # module is covered by tests of its own.
-COVERED := $(addprefix tests/test_,$(addsuffix .py,connection decoder errors events extensions frame_protocol framing handshake))
+COVERED := $(addprefix tests/test_,$(addsuffix .py,connection decoder errors events extensions frame_protocol framing handshake prepared_message))
 MEASURED = HYPOTHESIS_PROFILE=coverage $(PY) -m coverage run -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) $(COVERED)
 
 coverage: $(VENV)/.stamp-dev  ## every branch of the core's Python part, on both twins together

@@ -63,8 +63,8 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 
 
 def percent(outcome: Outcome) -> str:
-    """Write the noise of a row, where there is any."""
-    return f"{outcome.noise * 100:.0f}%" if outcome.unit == "ns" else ""
+    """Write the noise of a row, where it was measured."""
+    return f"{outcome.noise * 100:.0f}%" if outcome.unit == "ns" and outcome.noise else ""
 
 
 def ratio(outcome: Outcome, name: str) -> str:

@@ -1,7 +1,8 @@
 """The suites by name, and how one is run; imports all suites.
 
-A suite is a module with `TABLES`: titles, and functions that make the rows for given peers. Two
-measure otherwise: `growth` also counts bytes, and `twin` runs the others on the Python twin.
+A suite of the core is a module with `TABLES`: titles, and functions that make the rows for given
+peers. Two measure otherwise: `growth` also counts bytes, and `twin` runs the others on the Python
+twin. A suite of servers is a module with `outcomes`, which measures rows of its own.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks import deflate, growth, masking, receiving, sending
+from benchmarks import deflate, echo, fanout, growth, idle, masking, receiving, sending
 from benchmarks._harness import Timing, measure
 from benchmarks._report import Judged, from_json
 from benchmarks.goals import verdicts
 from benchmarks.peers import Peer
+from benchmarks.servers import Program
 from wscore._framing import IMPLEMENTATION
 
 TIMED = {
@@ -31,7 +33,9 @@ TIMED = {
 TWIN = "twin"
 #: What its tables' titles begin with.
 TWIN_TITLE = "Python twin"
-NAMES = [*TIMED, TWIN]
+#: Real servers in processes of their own.
+SERVERS = {"echo": echo, "fanout": fanout, "idle": idle}
+NAMES = [*TIMED, TWIN, *SERVERS]
 
 
 @dataclass(frozen=True)
@@ -39,15 +43,19 @@ class Settings:
     """What was asked for on the command line.
 
     Attributes:
-        peers: Those that are compared with.
-        timing: How long to measure.
+        peers: Those that the core is compared with.
+        programs: The servers that ours is compared with.
+        timing: How long to measure the core.
+        serving: How long to measure servers.
         match: Only rows whose label contains this.
         quick: A look, not a measurement.
         progress: Is told what comes next.
     """
 
     peers: Sequence[Peer]
+    programs: Sequence[Program]
     timing: Timing
+    serving: Timing
     match: str
     quick: bool
     progress: Callable[[str], None]
@@ -68,9 +76,16 @@ def run(name: str, settings: Settings) -> Iterator[tuple[str, Judged]]:
 
     Raises:
         UnequalWork: A contender does not do the work.
+        LoadUnavailable: Servers are to be measured, and there is nothing to load them with.
+        ServerError: One of them does not start.
     """
     if name == TWIN:
         yield from run_twin(settings)
+        return
+    if name in SERVERS:
+        found = SERVERS[name].outcomes(settings.programs, settings.serving, settings.wanted)
+        for title, outcome in found:
+            yield title, (outcome, verdicts(outcome))
         return
     timing = settings.timing
     if name == "growth":  # a turn of its rows takes a second and more

@@ -1,6 +1,8 @@
-"""permessage-deflate (RFC 7692) on a sans-IO connection: chat JSON, messages sharing a window.
+"""permessage-deflate (RFC 7692) on a sans-IO connection: chat JSON, messages sharing a window; and
+one message for many connections, compressed or not.
 
-zlib itself is the larger part of each figure, and the same for all where the settings are.
+zlib itself is the larger part of each figure for messages, and the same for all where the settings
+are.
 """
 
 from __future__ import annotations
@@ -10,10 +12,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from benchmarks import receiving, sending
-from benchmarks._harness import Contender, Row
-from benchmarks.goals import ZLIB
-from benchmarks.payloads import JSON_1K, ROLES, TAIL, deflated, deflated_frames, raw
+from benchmarks._harness import US, Contender, Row
+from benchmarks.goals import EMPTY_CALL, ZLIB
+from benchmarks.masking import empty_call
+from benchmarks.payloads import JSON_1K, ROLES, TAIL, ascii_text, deflated, deflated_frames, raw
 from benchmarks.peers import Deflate, Peer
+from benchmarks.peers.wsproto_api import WsprotoApi
+from wscore.events import PreparedMessage, TextMessage
+
+#: Connections that get the same message.
+MEMBERS = 1000
+#: Where each has a compressor of its own, of 256 KiB.
+COMPRESSING_MEMBERS = 100
 
 
 def rows(peers: Sequence[Peer]) -> Iterator[Row]:
@@ -51,4 +61,46 @@ def deflating() -> Contender:
     )
 
 
-TABLES = {"deflate, a message": rows}
+def fan_out(name: str, library: WsprotoApi, deflate: Deflate | None, make: type) -> Contender:
+    """Make a contender that sends one message on many connections of a server."""
+    members = MEMBERS if deflate is None or make is PreparedMessage else COMPRESSING_MEMBERS
+    sends = [library.open("server", deflate).send for _ in range(members)]
+    text = ascii_text(128)
+
+    def result() -> str:
+        message = make(text)
+        client = library.open("client", deflate)
+        client.receive_data([send(message) for send in sends][-1])
+        return "".join(event.data for event in client.events())
+
+    return Contender(
+        name,
+        "message = make(text)\nfor send in sends: send(message)",
+        {"make": make, "text": text, "sends": sends},
+        work=members,
+        result=result,
+        peer=library.name != US,
+    )
+
+
+def fan_out_rows(peers: Sequence[Peer]) -> Iterator[Row]:
+    """Sending a message on many connections, prepared once by us."""
+    us, call = WsprotoApi(US), empty_call()
+    for deflate in (None, Deflate.SAME):
+        contenders = [
+            fan_out(US, us, deflate, PreparedMessage),
+            fan_out(f"{US}, each anew", us, deflate, TextMessage),
+        ]
+        for peer in peers:
+            if isinstance(peer, WsprotoApi):
+                contenders.append(fan_out(peer.name, peer, deflate, peer.text_message))
+        names = {"call": call, "calls": range(MEMBERS)}
+        contenders.append(
+            Contender(EMPTY_CALL, "for a in calls: call(a, a)", names, MEMBERS, peer=False)
+        )
+        yield Row(
+            f"text 128 B, {deflate.value if deflate else 'plain'}", contenders, ascii_text(128)
+        )
+
+
+TABLES = {"deflate, a message": rows, "one message for many, a connection": fan_out_rows}

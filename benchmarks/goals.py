@@ -115,6 +115,7 @@ def verdicts(outcome: Outcome) -> list[Verdict]:
 
 
 _LEVEL = (Goal("faster", 1, BEST_PEER),)
+_ECHO = (Goal("of", 0.75, "serve_tcp"), Goal("faster", 1, "picows", stretch=True))
 
 GOALS: dict[str, tuple[Goal, ...]] = {
     "in place, 16 B": (Goal("over", 5, EMPTY_CALL),),
@@ -140,12 +141,32 @@ GOALS: dict[str, tuple[Goal, ...]] = {
     "client receives JSON 1 KiB, level 6, window 15": _LEVEL,
     "server sends JSON 1 KiB, level 6, window 15": _LEVEL,
     "client sends JSON 1 KiB, level 6, window 15": _LEVEL,
+    "text 128 B, plain": (Goal("over", 500, EMPTY_CALL),),
+    "text 128 B, level 6, window 15": (Goal("over", 500, EMPTY_CALL),),
     "1 MiB in 1-byte fragments, a byte": (Goal("of", LINEAR, "wscore, 1/16"),),
     "1 MiB frame byte by byte, a byte": (Goal("of", LINEAR, "wscore, 1/16"),),
     "64 MiB message in 64 KiB chunks, a byte": (Goal("of", LINEAR_TWICE, "wscore, 1/2"),),
     "1 MiB in 1-byte fragments, held a byte": (Goal("at most", 4),),
     "1 MiB frame byte by byte, held a byte": (Goal("at most", 4),),
     "64 MiB message in 64 KiB chunks, held a byte": (Goal("at most", 4),),
+    "echo 32 B, 10 connections": _ECHO,
+    "echo 32 B, 100 connections": _ECHO,
+    "echo 32 B, 64 pipelined": (
+        Goal("faster", 80, "trio-websocket"),
+        Goal("faster", 0.6, "serve_tcp"),
+    ),
+    "echo JSON 1 KiB, deflate level 1, window 15": (Goal("faster", 1, "aiohttp"),),
+    "fan-out to 1,000 members, time": (
+        Goal("faster", 5, "trio-websocket"),
+        Goal("faster", 0.9, "socketify"),
+    ),
+    "fan-out to 5,000 members, time": (
+        Goal("faster", 3.5, "trio-websocket"),
+        Goal("faster", 0.9, "socketify"),
+    ),
+    "idle on a server": (Goal("at most", 5 * 1024),),
+    "10,000 idle: a connection": (Goal("at most", 5 * 1024),),
+    "idle on a server, deflate negotiated, unused": (Goal("at most", 6 * 1024),),
     "idle connection": (Goal("at most", 1024),),
     "idle connection, deflate negotiated, unused": (Goal("at most", 1024),),
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import zlib
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 MODULES = (
@@ -20,6 +21,14 @@ MODULES = (
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 DEFLATE = "permessage-deflate"
+
+#: What can compress for permessage-deflate.
+ZLIBS: list[ModuleType] = [zlib]
+if sys.implementation.name == "cpython":  # the others are built for it alone, and required there
+    from isal import isal_zlib
+    from zlib_ng import zlib_ng
+
+    ZLIBS += [zlib_ng, isal_zlib]
 
 #: The header fields of a good upgrade request.
 FIELDS = [
@@ -97,6 +106,14 @@ def frame(first_byte: int, payload: bytes = b"", key: bytes | None = None) -> by
     else:
         head = bytes((first_byte, masked | 127)) + len(payload).to_bytes(8, "big")
     return head + (payload if key is None else key + mask(payload, key))
+
+
+def unframed(data: bytes) -> tuple[int, bytes]:
+    """The first byte and the payload of one unmasked frame."""
+    length = data[1]
+    start = 2 if length < 126 else 4 if length == 126 else 10
+    assert length < 126 or int.from_bytes(data[2:start], "big") == len(data) - start
+    return data[0], data[start:]
 
 
 def mask(payload: bytes, key: bytes) -> bytes:

@@ -30,6 +30,8 @@ LAYERS: list[set[str]] = [
     {
         "_version",
         "_codes",
+        "_deflate",
+        "_deflate_parameters",
         "_close_payload",
         "_http_head",
         "_mask_keys",
@@ -37,7 +39,7 @@ LAYERS: list[set[str]] = [
         "typing",
         "utilities",
     },
-    {"_framing_c", "_framing_py", "_primitives_py", "_events_py"},
+    {"_framing_c", "_framing_py", "_decoder_py", "_primitives_py", "_events_py"},
     {"_framing", "_frame_parts"},
     {"frame_protocol"},
     {"events", "extensions"},
@@ -50,12 +52,17 @@ LAYERS: list[set[str]] = [
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
 # What may be imported from outside the standard library, by the first part of the module's name.
-THIRD_PARTY = {"handshake": {"h11"}, "trio": {"trio", "h11"}, "chat": {"trio", "msgspec"}}
+THIRD_PARTY = {
+    "handshake": {"h11"},
+    "trio": {"trio", "h11", "idna", "outcome", "python_socks"},
+    "chat": {"trio", "msgspec"},
+}
 
 # Imports against the arrows, each under TYPE_CHECKING only, with its reason.
 JUSTIFIED = {
     ("errors", "events"): "RemoteProtocolError.event_hint is an event",
-    ("_framing_py", "extensions"): "FrameDecoder is given extensions, whose hooks it calls",
+    ("_decoder_py", "extensions"): "FrameDecoder is given extensions, whose hooks it calls",
+    ("_framing_py", "extensions"): "OpenConnection is given the one that compresses messages",
     (
         "_frame_parts",
         "extensions",
@@ -290,10 +297,11 @@ def twins() -> tuple[ModuleType, ModuleType]:
 
 
 def parameters(function: Callable[..., object]) -> list[tuple[str, str, object]]:
-    """List name, kind and default of each parameter but `self`, which C takes by position only."""
+    """List name, kind and default of each parameter but ``self``, which nobody gives by keyword."""
     found = inspect.signature(function).parameters.values()
-    listed = [(each.name, each.kind.description, each.default) for each in found]
-    return listed[1:] if listed and listed[0][0] == "self" else listed
+    return [
+        (each.name, each.kind.description, each.default) for each in found if each.name != "self"
+    ]
 
 
 def public(thing: object) -> list[str]:

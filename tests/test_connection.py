@@ -250,6 +250,43 @@ class TestClosing:
         with pytest.raises(LocalProtocolError, match="closed"):
             here.receive_data(b"x")
 
+    def test_the_end_comes_behind_what_came_before_it(self) -> None:
+        client = Connection(CLIENT)
+        events = client.events()
+        client.receive_data(server_frame(0x89) + server_frame(0x02, b"a") + b"\x80\x09cut")
+        client.receive_data(None)
+        client.receive_data(None)
+        assert client.state is ConnectionState.CLOSED
+        assert list(events) == [
+            Ping(),
+            BytesMessage(b"a", True, False),
+            BytesMessage(b"cut", False, False),
+            CloseConnection(1006),
+        ]
+        assert list(client.events()) == []
+        assert client.state is ConnectionState.CLOSED
+
+    @pytest.mark.parametrize("taken_first", [True, False])
+    @pytest.mark.parametrize(
+        ("data", "code"), [(server_frame(0x88, b"\x03\xe8"), 1000), (b"\x83\x00", 1002)]
+    )
+    def test_no_end_behind_a_close(self, data: bytes, code: int, taken_first: bool) -> None:
+        client = Connection(CLIENT)
+        client.receive_data(data)
+        events = list(client.events()) if taken_first else []
+        client.receive_data(None)
+        events += list(client.events())
+        assert [event.code for event in events if isinstance(event, CloseConnection)] == [code]
+        assert len(events) == 1
+        assert client.state is ConnectionState.CLOSED
+
+    def test_the_end_while_we_close(self) -> None:
+        client = Connection(CLIENT)
+        client.send(CloseConnection(1000))
+        client.receive_data(None)
+        assert list(client.events()) == [CloseConnection(1006)]
+        assert client.state is ConnectionState.CLOSED
+
 
 class TestViolation:
     def test_it_can_be_answered(self) -> None:
@@ -327,7 +364,8 @@ class TestWhatUsersDo:
     def test_events_put_in_by_hand_come_first(self) -> None:
         client = Connection(CLIENT, trailing_data=server_frame(0x89))
         client._events.append(Pong(b"mine"))
-        assert list(client.events()) == [Pong(b"mine"), Ping()]
+        client._events.appendleft(Pong(b"first"))
+        assert list(client.events()) == [Pong(b"first"), Pong(b"mine"), Ping()]
 
     def test_next_of_events(self) -> None:
         client = Connection(CLIENT, [], server_frame(0x89, b"1") + server_frame(0x89, b"2"))

@@ -137,6 +137,16 @@ class TestMessages:
         with pytest.raises(TypeError):
             framing.FrameDecoder(True).receive_data(data)
 
+    def test_the_end(self, framing: ModuleType) -> None:
+        decoder = framing.FrameDecoder(True)
+        decoder.receive_data(server_frame(0x89) + b"\x82")
+        decoder.receive_eof()
+        assert not decoder.closed
+        assert list(decoder) == [framing.Ping(), framing.CloseConnection(1006)]
+        assert decoder.closed
+        decoder.receive_eof()
+        assert list(decoder) == []
+
     def test_small_reads_while_a_lot_is_waiting(self, framing: ModuleType) -> None:
         decoder = framing.FrameDecoder(True)
         stream = b"".join(server_frame(0x82, bytes((i % 256,)) * (i % 50)) for i in range(3000))
@@ -209,6 +219,41 @@ class TestLimits:
     def test_impossible_limits(self, framing: ModuleType, name: str, value: int) -> None:
         with pytest.raises(ValueError, match=name):
             framing.FrameDecoder(True, **{name: value})
+
+    @pytest.mark.parametrize("client", [True, False])
+    @pytest.mark.parametrize(
+        "length",
+        [2**p + d for p in (7, 16, 31, 32, 62) for d in (-1, 0, 1)] + [2**63 - 2, 2**63 - 1],
+    )
+    def test_lengths_around_each_power(
+        self, framing: ModuleType, length: int, client: bool
+    ) -> None:
+        """What is announced counts, whatever comes of it."""
+        head = framing.encode_frame_header(0x82, length, None if client else bytes(4))
+        for name in ("max_frame_size", "max_message_size"):
+            for pieces in ([head + b"abc"], [*bytes_of(head), b"abc"]):
+                decoder = framing.FrameDecoder(client, **{name: length})
+                events = take(decoder, pieces)
+                assert events == [framing.BytesMessage(b"abc", False, False)]
+                decoder = framing.FrameDecoder(client, **{name: length - 1})
+                assert [event.code for event in take(decoder, pieces)] == [1009]
+
+    @pytest.mark.parametrize("whole", [True, False])
+    @pytest.mark.parametrize("first", [1, 2, 100])
+    def test_lengths_that_add_up_to_more_than_there_are(
+        self, framing: ModuleType, first: int, whole: bool
+    ) -> None:
+        """No sum wraps around: a message has at most 2**63 - 1 bytes."""
+        start = server_frame(0x02, bytes(first))
+        for length, allowed in (
+            (2**63 - 1, False),
+            (2**63 - first, False),
+            (2**63 - 1 - first, True),
+        ):
+            decoder = framing.FrameDecoder(True, whole_messages=whole)
+            take(decoder, [start])
+            events = take(decoder, [framing.encode_frame_header(0x80, length)])
+            assert [event.code for event in events] == ([] if allowed else [1009])
 
     def test_a_large_announcement_takes_no_memory(self, framing: ModuleType) -> None:
         decoder = framing.FrameDecoder(True, whole_messages=True)

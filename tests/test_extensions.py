@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from packages import deflated, frame
-from vectors import server_frame
+from packages import ZLIBS, deflated, frame
+from vectors import KEY, server_frame
 
+from wscore._deflate import deflater
+from wscore._framing import encode_frame
 from wscore.connection import CLIENT, SERVER, Connection
 from wscore.errors import RemoteProtocolError
 from wscore.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 from wscore.extensions import Extension, PerMessageDeflate
+from wscore.frame_protocol import RsvBits
 from wscore.handshake import client_extensions_handshake, server_extensions_handshake
 
 NAME = "permessage-deflate"
@@ -133,9 +142,16 @@ class TestClientNegotiation:
             PerMessageDeflate(server_max_window_bits=bits)
 
 
-def negotiated(**options: object) -> tuple[Connection, Connection]:
+@pytest.fixture(params=ZLIBS, ids=lambda module: module.__name__)
+def implementation(request: pytest.FixtureRequest) -> ModuleType:
+    """Each implementation of zlib in turn."""
+    module: ModuleType = request.param
+    return module
+
+
+def negotiated(zlib: ModuleType = zlib, **options: object) -> tuple[Connection, Connection]:
     """A client and a server that agreed on compression."""
-    mine, theirs = PerMessageDeflate(**options), PerMessageDeflate()  # type: ignore[arg-type]
+    mine, theirs = PerMessageDeflate(**options, zlib=zlib), PerMessageDeflate(zlib=zlib)  # type: ignore[arg-type]
     answer = server_extensions_handshake([f"{NAME}; {mine.offer()}"], [theirs])
     assert answer is not None
     client_extensions_handshake([answer.decode()], [mine])
@@ -155,8 +171,10 @@ OPTIONS = [
 
 class TestConversation:
     @pytest.mark.parametrize("options", OPTIONS)
-    def test_messages_both_ways(self, options: dict[str, object]) -> None:
-        client, server = negotiated(**options)
+    def test_messages_both_ways(
+        self, options: dict[str, object], implementation: ModuleType
+    ) -> None:
+        client, server = negotiated(implementation, **options)
         for here, there in ((client, server), (server, client)) * 3:
             for text in ("", "hello", "é" * 3000, ""):
                 frame = here.send(TextMessage(text))
@@ -175,9 +193,15 @@ class TestConversation:
             assert text_of(events) == "héllo " * 50 + "world"
             assert Ping(b"x") in events
 
-    @given(st.lists(st.binary(max_size=300), max_size=5), st.sampled_from(OPTIONS))
-    def test_byte_by_byte(self, messages: list[bytes], options: dict[str, object]) -> None:
-        client, server = negotiated(**options)
+    @given(
+        st.lists(st.binary(max_size=300), max_size=5),
+        st.sampled_from(OPTIONS),
+        st.sampled_from(ZLIBS),
+    )
+    def test_byte_by_byte(
+        self, messages: list[bytes], options: dict[str, object], implementation: ModuleType
+    ) -> None:
+        client, server = negotiated(implementation, **options)
         received = []
         for data in messages:
             piece = b""
@@ -190,10 +214,21 @@ class TestConversation:
                         received.append(piece)
         assert received == messages
 
+    def test_parts_are_compressed_too(self) -> None:
+        client, server = negotiated()
+        head, rest = server.send_parts(BytesMessage(b"a" * 1000))
+        assert (head[0], rest) == (0xC2, b"")
+        client.receive_data(head)
+        assert list(client.events()) == [BytesMessage(b"a" * 1000)]
+
     def test_an_uncompressed_message_between(self) -> None:
         client, _ = negotiated()
         client.receive_data(server_frame(0x81, b"plain"))
         assert list(client.events()) == [TextMessage("plain")]
+
+
+class ByHooks(PerMessageDeflate):
+    """Changes nothing, but a connection cannot know that: it calls the hooks."""
 
 
 def closes(events: list[Event]) -> list[int]:
@@ -201,8 +236,8 @@ def closes(events: list[Event]) -> list[int]:
 
 
 class TestReceiving:
-    def test_a_message_after_a_final_block(self) -> None:
-        client, _ = negotiated()
+    def test_a_message_after_a_final_block(self, implementation: ModuleType) -> None:
+        client, _ = negotiated(implementation)
         # RFC 7692, section 7.2.3.4: "Hello" in a block with BFINAL set, then an empty block.
         ended = bytes.fromhex("f348cdc9c9070000")
         for payload in (ended, deflated(b"World"), ended[:-1], deflated(b"!")):
@@ -210,11 +245,11 @@ class TestReceiving:
         assert text_of(list(client.events())) == "HelloWorldHello!"
 
     @pytest.mark.parametrize("step", [1, 7, 100_000])
-    def test_more_behind_a_final_block(self, step: int) -> None:
+    def test_more_behind_a_final_block(self, step: int, implementation: ModuleType) -> None:
         noise = bytes(i * i % 251 for i in range(5000))
         parts = [b"a", noise, b"", noise * 2, b"b"]
         payload = b"".join(deflated(part, final=True) for part in parts) + deflated(noise)
-        client, _ = negotiated()
+        client, _ = negotiated(implementation)
         client.receive_data(frame(0x42))
         received = b""
         for start in range(0, len(payload), step):
@@ -225,20 +260,49 @@ class TestReceiving:
         assert received == b"".join(parts) + noise
 
     @pytest.mark.parametrize("whole", [True, False])
-    def test_a_bomb_is_not_inflated(self, whole: bool) -> None:
-        extension = PerMessageDeflate()
+    @pytest.mark.parametrize("before", [b"", deflated(b"a", final=True)])
+    @pytest.mark.parametrize("cls", [PerMessageDeflate, ByHooks])
+    def test_a_bomb_is_not_inflated(
+        self,
+        whole: bool,
+        before: bytes,
+        cls: type[PerMessageDeflate],
+        implementation: ModuleType,
+    ) -> None:
+        extension = cls(zlib=implementation)
         extension.accept(NAME)
         server = Connection(SERVER, [extension], whole_messages=whole, max_message_size=100_000)
-        bomb = PerMessageDeflate()
-        bomb.finalize(NAME)
-        server.receive_data(Connection(CLIENT, [bomb]).send(BytesMessage(bytes(10_000_000))))
-        events = list(server.events())
+        bomb = frame(0xC2, before + deflated(bytes(10_000_000)), KEY)
+        tracemalloc.start()
+        try:
+            server.receive_data(bomb)
+            events = list(server.events())
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
         assert closes(events) == [1009]
         assert sum(len(e.data) for e in events if isinstance(e, BytesMessage)) <= 100_000
+        assert peak < 1_000_000
+
+    @pytest.mark.parametrize("size", [0, 1, 32767, 32768, 65536, 100_000])
+    @pytest.mark.parametrize("excess", [0, 1])
+    def test_the_limit_is_exact(self, size: int, excess: int, implementation: ModuleType) -> None:
+        extension = PerMessageDeflate(zlib=implementation)
+        extension.accept(NAME)
+        server = Connection(SERVER, [extension], whole_messages=True, max_message_size=size)
+        for _ in range(2):
+            data = bytes(size)
+            server.receive_data(frame(0xC2, deflated(data), KEY))
+            assert list(server.events()) == [BytesMessage(data)]
+        data += bytes(excess)
+        server.receive_data(frame(0xC2, deflated(data), KEY))
+        events = list(server.events())
+        assert closes(events) == [1009] * excess
+        assert excess or events == [BytesMessage(data)]
 
     @pytest.mark.parametrize("data", [b"\xff\xff\xff", b"not deflate at all"])
-    def test_garbage(self, data: bytes) -> None:
-        client, _ = negotiated()
+    def test_garbage(self, data: bytes, implementation: ModuleType) -> None:
+        client, _ = negotiated(implementation)
         client.receive_data(server_frame(0xC2, data))
         assert closes(list(client.events())) == [1007]
 
@@ -265,6 +329,173 @@ class TestReceiving:
         server.send(Ping())
         assert extension._compressor is None
         assert extension._decompressor is None
+
+
+#: Deflate streams good and bad: unfinished ones, final blocks, such as use up the tail.
+PAYLOADS = st.one_of(
+    st.binary(max_size=40),
+    st.binary(max_size=40).map(deflated),
+    st.binary(max_size=40).map(lambda data: deflated(data, final=True)),
+    st.lists(st.binary(max_size=300).map(lambda data: deflated(data, final=True)), max_size=3).map(
+        b"".join
+    ),
+    st.integers(0, 3000).map(lambda size: deflated(bytes(size))),
+    st.sampled_from([b"", b"\x00", b"\x01", b"\x02", b"\x03\x00", b"\x01\x00\x00\xff\xff\x01"]),
+)
+FRAMES = st.lists(
+    st.tuples(st.sampled_from([0xC2, 0x42, 0x00, 0x80, 0x82, 0xC1, 0x89, 0xC9, 0xA2]), PAYLOADS),
+    max_size=6,
+)
+
+
+class TestWithoutHooks:
+    """A connection that asks the extension directly receives and sends what hooks would."""
+
+    @given(
+        FRAMES,
+        st.sampled_from(OPTIONS),
+        st.booleans(),
+        st.sampled_from([None, 0, 40, 1000]),
+        st.integers(1, 60),
+        st.sampled_from(ZLIBS),
+    )
+    def test_receiving(
+        self,
+        frames: list[tuple[int, bytes]],
+        options: dict[str, object],
+        whole: bool,
+        limit: int | None,
+        step: int,
+        implementation: ModuleType,
+    ) -> None:
+        stream = b"".join(encode_frame(first, data, KEY) for first, data in frames)
+        seen = []
+        for cls in (PerMessageDeflate, ByHooks):
+            extension = cls(**options, zlib=implementation)  # type: ignore[arg-type]
+            extension.accept(NAME)
+            server = Connection(SERVER, [extension], whole_messages=whole, max_message_size=limit)
+            events: list[Event] = []
+            for start in range(0, len(stream), step):
+                server.receive_data(stream[start : start + step])
+                events += server.events()
+            reasonless = [
+                CloseConnection(event.code) if isinstance(event, CloseConnection) else event
+                for event in events
+            ]
+            seen.append(reasonless)
+        assert seen[0] == seen[1]
+
+    def test_hooks_of_a_subclass_are_called(self) -> None:
+        class Loud(PerMessageDeflate):
+            def frame_outbound(self, *args: Any) -> tuple[RsvBits, bytes]:
+                proto, opcode, rsv, data, fin = args
+                return super().frame_outbound(proto, opcode, rsv, data.upper(), fin)
+
+            def frame_inbound_payload_data(self, proto: Any, data: bytes) -> Any:
+                data = super().frame_inbound_payload_data(proto, data)
+                return data[::-1]
+
+        loud = Loud()
+        loud.accept(NAME)
+        server, client = Connection(SERVER, [loud]), negotiated()[0]
+        client.receive_data(server.send(TextMessage("abc")))
+        assert list(client.events()) == [TextMessage("ABC")]
+        server.receive_data(client.send(TextMessage("abc")))
+        assert text_of(list(server.events())) == "cba"
+
+    @given(
+        st.lists(st.tuples(st.binary(max_size=300), st.booleans()), max_size=8),
+        st.sampled_from(OPTIONS),
+    )
+    def test_sending(self, pieces: list[tuple[bytes, bool]], options: dict[str, object]) -> None:
+        sent = []
+        for cls in (PerMessageDeflate, ByHooks):
+            extension = cls(**options)  # type: ignore[arg-type]
+            extension.accept(NAME)
+            server = Connection(SERVER, [extension])
+            sent.append([server.send(BytesMessage(data, True, last)) for data, last in pieces])
+        assert sent[0] == sent[1]
+
+
+class Traced(ModuleType):
+    """zlib that keeps an account of the compressors made."""
+
+    def __init__(self) -> None:
+        super().__init__("traced")
+        vars(self).update(vars(zlib), made=[], compressobj=self._compressobj)
+
+    def _compressobj(self, **options: int) -> object:
+        self.made.append(options)
+        return zlib.compressobj(**options)
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        "wrong", [{"level": 10}, {"level": -2}, {"mem_level": 0}, {"mem_level": 10}]
+    )
+    def test_impossible_ones(self, wrong: dict[str, int], implementation: ModuleType) -> None:
+        with pytest.raises(ValueError, match=r"(?i)level|option"):
+            PerMessageDeflate(**wrong, zlib=implementation)  # type: ignore[arg-type]
+
+    def test_they_reach_the_implementation(self) -> None:
+        traced = Traced()
+        extension = PerMessageDeflate(
+            level=1,
+            mem_level=3,
+            server_max_window_bits=11,
+            zlib=traced,
+        )
+        extension.accept(NAME)
+        traced.made.clear()
+        Connection(SERVER, [extension]).send(TextMessage("a", message_finished=False))
+        assert traced.made[-1] == {"level": 1, "method": zlib.DEFLATED, "wbits": -11, "memLevel": 3}
+
+    def test_no_level_is_the_default_of_the_implementation(
+        self, implementation: ModuleType
+    ) -> None:
+        data = bytes(range(256)) * 40
+        ours = deflater(implementation, None, 12, 8).new_compressor()
+        theirs = implementation.compressobj(wbits=-12)
+        assert ours.compress(data) + ours.flush() == theirs.compress(data) + theirs.flush()
+
+
+class TestOneCompressorForAll:
+    """Without context takeover a message's bytes depend on nothing else."""
+
+    def open(self, implementation: ModuleType) -> Connection:
+        extension = PerMessageDeflate(server_no_context_takeover=True, zlib=implementation)
+        extension.accept(NAME)
+        return Connection(SERVER, [extension])
+
+    def test_it_forgets(self, implementation: ModuleType) -> None:
+        message = BytesMessage(bytes(i * i % 251 for i in range(2000)))
+        first, second = self.open(implementation), self.open(implementation)
+        sent = {bytes(c.send(message)) for c in (first, second, first, second)}
+        assert len(sent) == 1
+        client, _ = negotiated(implementation)
+        client.receive_data(sent.pop())
+        assert list(client.events()) == [message]
+
+    def test_it_is_made_once(self) -> None:
+        traced = Traced()
+        servers = [self.open(traced) for _ in range(3)]
+        traced.made.clear()
+        for server in servers * 2:
+            server.send(TextMessage("hello"))
+        assert len(traced.made) == 1
+
+    def test_threads_do_not_share_it_at_once(self, implementation: ModuleType) -> None:
+        def chat(seed: int) -> bool:
+            server, client = self.open(implementation), negotiated(implementation)[0]
+            good = True
+            for number in range(100):
+                text = f"{seed} {number} " * 200
+                client.receive_data(server.send(TextMessage(text)))
+                good &= text_of(list(client.events())) == text
+            return good
+
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(chat, range(8)))
 
 
 class TestHooks:

@@ -124,6 +124,20 @@ class TestApplyMask:
         with pytest.raises(BufferError):
             framing.apply_mask(memoryview(b"data")[::2], KEY)
 
+    @pytest.mark.parametrize("phase", range(4))
+    def test_buffers_of_no_length(self, framing: ModuleType, phase: int) -> None:
+        room = memoryview(bytearray(4))
+        for empty in (b"", bytearray(), memoryview(b""), room[2:2], room[4:], array("H")):
+            assert framing.apply_mask(empty, KEY, phase) == b""
+            assert framing.encode_frame(0x82, empty, KEY) == b"\x82\x80" + KEY
+        for empty in (bytearray(), room[2:2], array("H")):
+            assert framing.apply_mask_inplace(empty, KEY, phase) == phase
+        for read_only in (b"", memoryview(b""), room[2:2].toreadonly()):
+            with pytest.raises(BufferError):
+                framing.apply_mask_inplace(read_only, KEY, phase)
+        with pytest.raises(ValueError, match="4 bytes"):
+            framing.apply_mask(b"data", memoryview(b""))
+
     def test_the_buffer_is_let_go(self, framing: ModuleType) -> None:
         room = bytearray(b"data")
         framing.apply_mask_inplace(room, KEY)
@@ -136,7 +150,9 @@ class TestKernels:
     """Every kernel that this processor can run, against the bytewise loop."""
 
     def test_each_kernel(self, framing_c: ModuleType) -> None:
+        """Copying and in place: every length to 300, alignment to 63 and phase, and long ones."""
         source = random.Random(4).randbytes(4096)
+        room = bytearray(64) + source[:300] + bytes(64)
         ran = []
         try:
             for name in ("word", "sse2", "neon", "avx2", "avx512"):
@@ -145,14 +161,34 @@ class TestKernels:
                 except ValueError:
                     continue
                 ran.append(name)
-                for length in (*range(300), 1000, 1023, 1024, 1025, 4095, 4096):
-                    for phase in range(4):
-                        expected = bytewise(source[:length], KEY, phase)
-                        assert framing_c.apply_mask(source[:length], KEY, phase) == expected
+                for phase in range(4):
+                    expected = bytewise(source, KEY, phase)
+                    for length in (1000, 1023, 1024, 1025, 4095, 4096):
+                        masked = framing_c.apply_mask(source[:length], KEY, phase)
+                        assert masked == expected[:length]
+                    self.check_alignments(framing_c, room, expected, phase)
         finally:
             framing_c._choose_kernel(None)
         assert framing_c.KERNEL in ran
         assert "word" in ran
+
+    def check_alignments(
+        self, framing_c: ModuleType, room: bytearray, expected: bytes, phase: int
+    ) -> None:
+        source = bytes(room[64:364])
+        for offset in range(64):
+            room[offset : offset + 300] = source
+            before, after = bytes(room[:offset]), bytes(room[offset + 300 :])
+            with memoryview(room) as view:
+                for length in range(301):
+                    piece = view[offset : offset + length]
+                    assert framing_c.apply_mask(piece, KEY, phase) == expected[:length]
+                    framing_c.apply_mask_inplace(piece, KEY, phase)
+                    assert piece == expected[:length]
+                    piece[:] = source[:length]
+            assert room[offset : offset + 300] == source
+            assert (room[:offset], room[offset + 300 :]) == (before, after)
+        room[64:364] = source
 
     @pytest.mark.parametrize(("name", "shown"), [("word", "word"), ("", None), ("abacus", None)])
     def test_the_environment_chooses(

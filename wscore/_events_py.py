@@ -6,8 +6,8 @@ takes its fields from here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T", bytes | bytearray, str)
 
@@ -43,6 +43,38 @@ class TextMessage(Message[str]):
 @dataclass(frozen=True)
 class BytesMessage(Message[bytes | bytearray]):
     """A binary message, or a piece of one; ``data`` is bytes."""
+
+
+@dataclass(frozen=True)
+class PreparedMessage(Message[Any]):
+    """A whole message to be sent on many connections, encoded once for all that can share its
+    bytes.
+
+    Those of a server without extensions share one frame, those with permessage-deflate as their
+    only extension one for each setting of it. A client, and a connection with other extensions,
+    sends it as any other message. The frames are kept for as long as this object is.
+
+    Args:
+        data: text as str, binary as bytes-like, which is copied where it is not bytes.
+
+    Raises:
+        TypeError: data is neither.
+    """
+
+    data: str | bytes
+    frame_finished: bool = field(default=True, init=False, repr=False)
+    message_finished: bool = field(default=True, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        data = self.data
+        if not isinstance(data, str):
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"a message is str or bytes-like, not {type(data).__name__}")
+            object.__setattr__(self, "data", bytes(data))
+        object.__setattr__(self, "_frames", {})  # by what deflated them; no field: nobody's matter
+
+    def __reduce__(self) -> tuple[type[PreparedMessage], tuple[str | bytes]]:
+        return type(self), (self.data,)
 
 
 @dataclass(frozen=True)

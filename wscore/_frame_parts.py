@@ -10,8 +10,8 @@ from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import _framing_py
 from ._codes import CloseReason, Opcode, RsvBits
+from ._decoder_py import FrameDecoder as _FrameDecoder
 from ._primitives_py import apply_mask
 from .errors import ParseFailed
 
@@ -129,7 +129,7 @@ class MessageDecoder:
         return Frame(opcode, data, frame.frame_finished, finished)
 
 
-class FrameDecoder(_framing_py.FrameDecoder):
+class FrameDecoder(_FrameDecoder):
     """Turns the bytes of a peer into frames, data frames in pieces as they come.
 
     Args:

@@ -10,6 +10,7 @@ from ._framing_py import (
     OpenConnection as OpenConnection,
     Ping as Ping,
     Pong as Pong,
+    PreparedMessage as PreparedMessage,
     TextMessage as TextMessage,
     apply_mask as apply_mask,
     apply_mask_inplace as apply_mask_inplace,

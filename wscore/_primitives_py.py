@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -13,6 +12,10 @@ if TYPE_CHECKING:
 MAX_LENGTH: Final = 2**63 - 1
 #: Up to this many bytes one large integer masks faster than four translations.
 _SHORT: Final = 256
+_IDENTITY: Final = int.from_bytes(range(256), "little")
+_ONES: Final = int.from_bytes(b"\1" * 256, "little")
+#: For each byte of a key, what it makes of every byte, for ``translate``.
+_TABLES: Final = tuple((_IDENTITY ^ byte * _ONES).to_bytes(256, "little") for byte in range(256))
 
 
 def bytes_view(data: Buffer) -> memoryview:
@@ -35,26 +38,25 @@ def _key_bytes(key: Buffer) -> bytes:
 
 
 def _rotated(key: Buffer, phase: int) -> bytes:
-    key = _key_bytes(key)
+    if type(key) is not bytes or len(key) != 4:
+        key = _key_bytes(key)
     if not 0 <= phase <= 3:
         raise ValueError(f"the phase must be 0 to 3, not {phase}")
-    return key[phase:] + key[:phase]
+    return key[phase:] + key[:phase] if phase else key
 
 
-@cache
-def _xor_table(byte: int) -> bytes:
-    return bytes(value ^ byte for value in range(256))
-
-
-def _xor(data: memoryview, key: bytes) -> bytes:
+def _xor_short(data: Buffer, key: bytes) -> bytes:
     size = len(data)
-    if size <= _SHORT:
-        mask = int.from_bytes((key * (-(-size // 4)))[:size], "little")
-        return (int.from_bytes(data, "little") ^ mask).to_bytes(size, "little")
-    masked = bytearray(data)
-    for i in range(4):
-        masked[i::4] = masked[i::4].translate(_xor_table(key[i]))
-    return bytes(masked)
+    mask = int.from_bytes((key * (-(-size // 4)))[:size], "little")
+    return (int.from_bytes(data, "little") ^ mask).to_bytes(size, "little")
+
+
+def _xor_inplace(data: bytearray, key: bytes) -> None:
+    a, b, c, d = key
+    data[::4] = data[::4].translate(_TABLES[a])
+    data[1::4] = data[1::4].translate(_TABLES[b])
+    data[2::4] = data[2::4].translate(_TABLES[c])
+    data[3::4] = data[3::4].translate(_TABLES[d])
 
 
 def apply_mask(data: Buffer, key: Buffer, phase: int = 0) -> bytes:
@@ -70,7 +72,14 @@ def apply_mask(data: Buffer, key: Buffer, phase: int = 0) -> bytes:
         ValueError: the key is not 4 bytes long, or the phase not 0 to 3.
         BufferError: the data is not contiguous.
     """
-    return _xor(bytes_view(data), _rotated(key, phase))
+    if type(data) is not bytes:
+        data = bytes_view(data)
+    key = _rotated(key, phase)
+    if len(data) <= _SHORT:
+        return _xor_short(data, key)
+    masked = bytearray(data)
+    _xor_inplace(masked, key)
+    return bytes(masked)
 
 
 def apply_mask_inplace(buffer: bytearray | memoryview, key: Buffer, phase: int = 0) -> int:
@@ -83,11 +92,13 @@ def apply_mask_inplace(buffer: bytearray | memoryview, key: Buffer, phase: int =
         TypeError, ValueError: as :func:`apply_mask`.
         BufferError: the buffer is read-only or not contiguous.
     """
+    if type(buffer) is bytearray and len(buffer) > _SHORT:
+        _xor_inplace(buffer, _rotated(key, phase))
+        return (phase + len(buffer)) & 3
     view = bytes_view(buffer)
     if view.readonly:
         raise BufferError("the buffer is read-only")
-    key = _rotated(key, phase)
-    view[:] = _xor(view, key)
+    view[:] = apply_mask(view, key, phase)
     return (phase + len(view)) & 3
 
 

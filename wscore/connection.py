@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from ._framing import FrameDecoder, OpenConnection
 from .errors import LocalProtocolError
 from .events import CloseConnection, Event, Message, Ping, Pong
-from .frame_protocol import CloseReason, FrameProtocol
+from .extensions import PerMessageDeflate
+from .frame_protocol import FrameProtocol
 
 if TYPE_CHECKING:
     from .extensions import Extension
@@ -90,15 +91,22 @@ class Connection(OpenConnection):
     ) -> None:
         client = connection_type is CLIENT
         self._proto = FrameProtocol(client, extensions or [])
+        enabled = self._proto.extensions
+        # One that is ours alone is asked directly: its hooks see a frame in three steps or more.
+        # A subclass may have changed them.
+        deflate = None
+        if len(enabled) == 1 and type(enabled[0]) is PerMessageDeflate:
+            deflate = enabled[0]
         decoder = FrameDecoder(
             client,
-            self._proto.extensions,
+            enabled,
             whole_messages=whole_messages,
             max_message_size=max_message_size,
             max_frame_size=max_frame_size,
             max_fragments=max_fragments,
+            deflate=deflate,
         )
-        super().__init__(decoder, self._proto.is_plain)
+        super().__init__(decoder, not enabled or deflate is not None, deflate)
         self._state = _OPEN
         self.receive_data(trailing_data)
 
@@ -131,7 +139,9 @@ class Connection(OpenConnection):
         elif state is _OPEN:
             if isinstance(event, Message):
                 data = proto.send_data(event.data, event.message_finished)
-                self._plain = proto.is_plain
+                self._plain = proto.is_between_messages and (
+                    not proto.extensions or self._deflate is not None
+                )
                 return data
             if isinstance(event, Ping):
                 return proto.ping(event.payload)
@@ -141,9 +151,7 @@ class Connection(OpenConnection):
 
     def _receive_other(self, data: bytes | None) -> None:
         if data is None:
-            # RFC 6455, section 7.1.5: without a close frame, "_The WebSocket Connection Close
-            # Code_ is considered to be 1006".
-            self._events.append(CloseConnection(code=CloseReason.ABNORMAL_CLOSURE))
+            self._decoder.receive_eof()
             self._state = ConnectionState.CLOSED
         elif self.state is ConnectionState.CLOSED:
             raise LocalProtocolError("the connection is closed already")

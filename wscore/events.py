@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ._framing import BytesMessage, CloseConnection, Event, Message, Ping, Pong, TextMessage
+from ._framing import (
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Message,
+    Ping,
+    Pong,
+    PreparedMessage,
+    TextMessage,
+)
 from .typing import Headers
 
 if TYPE_CHECKING:  # extensions are beside this module: events only carry them
@@ -93,6 +102,7 @@ __all__ = [
     "Message",
     "Ping",
     "Pong",
+    "PreparedMessage",
     "RejectConnection",
     "RejectData",
     "Request",

@@ -4,19 +4,22 @@ and what is below it.
 
 from __future__ import annotations
 
-import sys
-import zlib
+import zlib as stdlib_zlib
 from abc import ABC, abstractmethod
+from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
+from ._deflate import MAX_ROOM, TAIL, Deflater, deflater
+from ._deflate_parameters import BadParameter, checked_bits, parse_parameters
 from .errors import RemoteProtocolError
 from .frame_protocol import CloseReason, FrameProtocol, Opcode, RsvBits
 
 if TYPE_CHECKING:
+    from zlib import _Compress as Compressor
+    from zlib import _Decompress as Decompressor
+
     from ._framing import FrameDecoder
 
-#: What a sender cuts off a compressed message and a receiver puts back (RFC 7692, section 7.2).
-_TAIL: Final = b"\x00\x00\xff\xff"
 #: Bytes given to zlib at once after a final block; its end may lie in any of them.
 _RESTART_STEP: Final = 256
 _DATA_OPCODES: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION)
@@ -86,60 +89,31 @@ class Extension(ABC):
         return rsv, data
 
 
-class _BadParameter(Exception):
-    """A parameter list of permessage-deflate breaks RFC 7692, section 7.1."""
-
-
-def _parse_parameters(text: str) -> dict[str, int | None]:
-    """Reads the parameters behind the extension's name; flags and a bare window size have the value
-    None.
-    """
-    found: dict[str, int | None] = {}
-    for parameter in text.split(";")[1:]:
-        name, equals, value = (part.strip() for part in parameter.partition("="))
-        if name in found:
-            raise _BadParameter(f"{name} is repeated")
-        if name in ("client_no_context_takeover", "server_no_context_takeover"):
-            if equals:
-                raise _BadParameter(f"{name} takes no value")
-            found[name] = None
-        elif name in ("client_max_window_bits", "server_max_window_bits"):
-            found[name] = _window_bits(name, value) if equals else None
-        else:
-            raise _BadParameter(f"unknown parameter {name}")
-    return found
-
-
-def _window_bits(name: str, value: str) -> int:
-    if (
-        len(value) > 1 and value[0] == value[-1] == '"'
-    ):  # a quoted value is allowed (RFC 6455, section 9.1)
-        value = value[1:-1]
-    if value not in ("8", "9", "10", "11", "12", "13", "14", "15"):
-        raise _BadParameter(f"{name} must be 8 to 15")
-    return int(value)
-
-
-def _checked_bits(value: int) -> int:
-    if not 9 <= value <= 15:
-        raise ValueError(f"window bits must be 9 to 15 (zlib cannot do 8), not {value}")
-    return value
+def _room(proto: FrameDecoder | FrameProtocol) -> int:
+    # The hooks may be called with any object that has ``client``: only a connection has a limit.
+    return min(getattr(proto, "message_room", MAX_ROOM), MAX_ROOM)
 
 
 class PerMessageDeflate(Extension):
     """Compresses messages (RFC 7692); offered by a client, accepted by a server, one object for one
     connection.
 
-    Compressor and decompressor are made when the first compressed message needs them.
+    Compressor and decompressor are made when the first compressed message needs them. Without
+    context takeover, all connections with the same settings share one compressor.
 
     Args:
         client_no_context_takeover: the client starts each message with an empty window.
         client_max_window_bits: log2 of the client's window in bytes, 9 to 15 (default 15).
         server_no_context_takeover: the server starts each message with an empty window.
         server_max_window_bits: log2 of the server's window in bytes, 9 to 15 (default 15).
+        level: how hard to compress, as the implementation counts; None for its default.
+        mem_level: memory for the compressor's state, 1 to 9: ``2 ** (mem_level + 9)`` bytes in
+            zlib.
+        zlib: the implementation, a module with the interface of the standard library's: ``zlib``
+            itself, ``zlib_ng.zlib_ng`` or ``isal.isal_zlib`` (levels 0 to 3).
 
     Raises:
-        ValueError: window bits out of range.
+        ValueError: window bits out of range, or a level that the implementation does not have.
     """
 
     name = "permessage-deflate"
@@ -153,6 +127,10 @@ class PerMessageDeflate(Extension):
         client_max_window_bits: int | None = None,
         server_no_context_takeover: bool = False,
         server_max_window_bits: int | None = None,
+        *,
+        level: int | None = None,
+        mem_level: int = 8,
+        zlib: ModuleType = stdlib_zlib,
     ) -> None:
         self.client_no_context_takeover = client_no_context_takeover
         self.server_no_context_takeover = server_no_context_takeover
@@ -162,8 +140,13 @@ class PerMessageDeflate(Extension):
             self.client_max_window_bits = client_max_window_bits
         if server_max_window_bits is not None:
             self.server_max_window_bits = server_max_window_bits
-        self._compressor: zlib._Compress | None = None
-        self._decompressor: zlib._Decompress | None = None
+        deflater(zlib, level, self.DEFAULT_CLIENT_MAX_WINDOW_BITS, mem_level)  # refuses bad ones
+        self._level = level
+        self._mem_level = mem_level
+        self._zlib = zlib
+        self._deflater: Deflater | None = None
+        self._compressor: Compressor | None = None
+        self._decompressor: Decompressor | None = None
         # Only a message's first frame says that it is compressed; a control frame between its
         # fragments never is.
         self._message_compressed = False
@@ -177,7 +160,7 @@ class PerMessageDeflate(Extension):
 
     @client_max_window_bits.setter
     def client_max_window_bits(self, value: int) -> None:
-        self._client_max_window_bits = _checked_bits(value)
+        self._client_max_window_bits = checked_bits(value)
 
     @property
     def server_max_window_bits(self) -> int:
@@ -186,7 +169,7 @@ class PerMessageDeflate(Extension):
 
     @server_max_window_bits.setter
     def server_max_window_bits(self, value: int) -> None:
-        self._server_max_window_bits = _checked_bits(value)
+        self._server_max_window_bits = checked_bits(value)
 
     def enabled(self) -> bool:
         """Whether it was negotiated."""
@@ -207,8 +190,8 @@ class PerMessageDeflate(Extension):
     def accept(self, offer: str) -> str | None:
         """Takes a client's offer, or declines it (None) without a trace (RFC 7692, section 7.1)."""
         try:
-            asked = _parse_parameters(offer)
-        except _BadParameter:
+            asked = parse_parameters(offer)
+        except BadParameter:
             return None
         if "server_max_window_bits" in asked:
             limit = asked["server_max_window_bits"]
@@ -246,21 +229,21 @@ class PerMessageDeflate(Extension):
                 range or larger than offered.
         """
         try:
-            answer = _parse_parameters(offer)
+            answer = parse_parameters(offer)
             for name in ("client_max_window_bits", "server_max_window_bits"):
                 if name in answer and answer[name] is None:
-                    raise _BadParameter(f"{name} lacks its value")
+                    raise BadParameter(f"{name} lacks its value")
             client_bits = answer.get("client_max_window_bits") or self._client_max_window_bits
             server_bits = answer.get("server_max_window_bits") or 15
             if client_bits < 9:
-                raise _BadParameter("client_max_window_bits=8 is more than zlib can do")
+                raise BadParameter("client_max_window_bits=8 is more than zlib can do")
             # A server accepts what asks something of itself by repeating it (RFC 7692, section
             # 7.1); a missing server_max_window_bits stands for 15.
             if server_bits > self._server_max_window_bits:
-                raise _BadParameter("server_max_window_bits is larger than offered")
+                raise BadParameter("server_max_window_bits is larger than offered")
             if self.server_no_context_takeover and "server_no_context_takeover" not in answer:
-                raise _BadParameter("server_no_context_takeover is missing")
-        except _BadParameter as exc:
+                raise BadParameter("server_no_context_takeover is missing")
+        except BadParameter as exc:
             raise RemoteProtocolError(
                 f"bad answer to the permessage-deflate offer: {exc}"
             ) from None
@@ -269,6 +252,8 @@ class PerMessageDeflate(Extension):
         self.client_no_context_takeover |= "client_no_context_takeover" in answer
         self.server_no_context_takeover |= "server_no_context_takeover" in answer
         self._enabled = True
+
+    # The hooks. A connection that has no other extension calls what is below them instead.
 
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
@@ -292,7 +277,9 @@ class PerMessageDeflate(Extension):
         self, proto: FrameDecoder | FrameProtocol, data: bytes
     ) -> bytes | CloseReason:
         """Inflates a piece, to no more than the message may still take."""
-        return self._inflate(proto, data) if self._frame_compressed else data
+        if not self._frame_compressed:
+            return data
+        return self.inflate(proto.client, data, _room(proto), False)
 
     def frame_inbound_complete(
         self, proto: FrameDecoder | FrameProtocol, fin: bool
@@ -300,44 +287,7 @@ class PerMessageDeflate(Extension):
         """Inflates what a message's end still held back."""
         if not fin or not self._frame_compressed:
             return None
-        ended = self._decompressor is not None and self._decompressor.eof
-        data = b"" if ended else self._inflate(proto, _TAIL)
-        if ended or (
-            self.server_no_context_takeover if proto.client else self.client_no_context_takeover
-        ):
-            self._decompressor = None
-        return data
-
-    def _new_decompressor(self, client: bool) -> zlib._Decompress:
-        bits = self._server_max_window_bits if client else self._client_max_window_bits
-        return zlib.decompressobj(-bits)
-
-    def _inflate(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
-        # Outside a connection there is no such limit: the hooks may be called with any object that
-        # has ``client``.
-        room = min(getattr(proto, "message_room", sys.maxsize), sys.maxsize - 1)
-        pieces = []
-        at, step = 0, len(data)
-        try:
-            while True:
-                assert self._decompressor is not None
-                given = data[at : at + step]
-                piece = self._decompressor.decompress(given, room + 1)
-                if len(piece) > room:
-                    return CloseReason.MESSAGE_TOO_BIG
-                pieces.append(piece)
-                room -= len(piece)
-                at += len(given) - len(self._decompressor.unused_data)
-                if at == len(data):
-                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-                if self._decompressor.eof:
-                    # A final block may be followed by another stream in the same message (RFC 7692,
-                    # section 7.2.3.4). zlib copies what it is given behind the end, so from here on
-                    # it is given little at once.
-                    self._decompressor = self._new_decompressor(proto.client)
-                    step = _RESTART_STEP
-        except zlib.error:
-            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+        return self.inflate(proto.client, TAIL, _room(proto), True)
 
     def frame_outbound(
         self,
@@ -352,15 +302,105 @@ class PerMessageDeflate(Extension):
             return rsv, data
         if opcode is not Opcode.CONTINUATION:
             rsv = RsvBits(True, rsv[1], rsv[2])
-        if self._compressor is None:
-            bits = self._client_max_window_bits if proto.client else self._server_max_window_bits
-            self._compressor = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -bits)
-        data = self._compressor.compress(data)
+        return rsv, self._deflate(proto.client, data, fin)
+
+    # Below the hooks
+
+    def deflate(self, client: bool, message: bytes) -> bytes:
+        """Returns the payload of a frame that is a whole message, for this end to send."""
+        if self.client_no_context_takeover if client else self.server_no_context_takeover:
+            return self._outbound(client).deflate_alone(message)
+        return self._deflate(client, message, True)
+
+    def deflater_alone(self, client: bool) -> Deflater:
+        """Returns what compresses messages that this end can send although other connections send
+        the same bytes.
+
+        Such a message refers to nothing before it, so that it inflates whatever the peer has had:
+        that a message refers to those before it is never more than allowed (RFC 7692, section
+        7.2.3.2). But the peer's window then goes on with it, and our own compressor has not seen
+        it. That one is given up, and our next message starts afresh.
+        """
+        self._compressor = None
+        return self._deflater or self._outbound(client)
+
+    def inflate(self, client: bool, data: bytes, room: int, ends: bool) -> bytes | CloseReason:
+        """Inflates a piece of a compressed message to this end.
+
+        Args:
+            client: this end is the client.
+            data: the piece; the last one with ``TAIL`` behind it.
+            room: bytes that it may become, up to ``MAX_ROOM``.
+            ends: this is the last piece.
+
+        Returns:
+            What it became, or the code to close with: 1009 for more than there is room for, 1007
+            for what is no compressed data.
+        """
+        inflater = self._decompressor
+        if inflater is None:
+            inflater = self._decompressor = self._new_decompressor(client)
+        try:
+            piece = inflater.decompress(data, room + 1)
+            if inflater.eof:
+                piece = self._inflate_behind(client, data, piece, room, ends)
+        except self._zlib.error:
+            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+        if len(piece) > room:
+            return CloseReason.MESSAGE_TOO_BIG
+        if ends and (
+            self.server_no_context_takeover if client else self.client_no_context_takeover
+        ):
+            self._decompressor = None
+        return piece
+
+    def _inflate_behind(
+        self, client: bool, data: bytes, inflated: bytes, room: int, ends: bool
+    ) -> bytes:
+        """Inflates what follows a final block: another stream in the same message (RFC 7692,
+        section 7.2.3.4), or the tail that needs no inflating then.
+        """
+        inflater = self._decompressor
+        assert inflater is not None
+        pieces = [inflated]
+        room -= len(inflated)
+        at = len(data) - len(inflater.unused_data)
+        end = len(data) - len(TAIL) if ends else len(data)
+        while room >= 0 and at < len(data) and not (inflater.eof and at == end):
+            if inflater.eof:
+                inflater = self._decompressor = self._new_decompressor(client)
+            # zlib copies what it is given behind the end: it is given little at once.
+            given = data[at : at + _RESTART_STEP]
+            piece = inflater.decompress(given, room + 1)
+            pieces.append(piece)
+            room -= len(piece)
+            at += len(given) - len(inflater.unused_data)
+        if ends and inflater.eof:
+            self._decompressor = None
+        return b"".join(pieces)
+
+    def _deflate(self, client: bool, data: bytes, fin: bool) -> bytes:
+        compressor = self._compressor
+        if compressor is None:
+            compressor = self._compressor = self._outbound(client).new_compressor()
+        # Also what is empty has to be given: a second flush without does nothing.
+        data = compressor.compress(data)
         if fin:
-            data = (data + self._compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
-            if self.client_no_context_takeover if proto.client else self.server_no_context_takeover:
+            data = (data + compressor.flush(self._zlib.Z_SYNC_FLUSH))[: -len(TAIL)]
+            if self.client_no_context_takeover if client else self.server_no_context_takeover:
                 self._compressor = None
-        return rsv, data
+        return data
+
+    def _outbound(self, client: bool) -> Deflater:
+        if self._deflater is None:
+            bits = self._client_max_window_bits if client else self._server_max_window_bits
+            self._deflater = deflater(self._zlib, self._level, bits, self._mem_level)
+        return self._deflater
+
+    def _new_decompressor(self, client: bool) -> Decompressor:
+        bits = self._server_max_window_bits if client else self._client_max_window_bits
+        inflater: Decompressor = self._zlib.decompressobj(wbits=-bits)
+        return inflater
 
     def __repr__(self) -> str:
         described = [f"client_max_window_bits={self.client_max_window_bits}"]

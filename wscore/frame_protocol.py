@@ -87,9 +87,9 @@ class FrameProtocol:
         self._message_decoder: MessageDecoder | None = None
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the next data frame begins a message and no extension sees it."""
-        return self._outbound_opcode is None and not self.extensions
+    def is_between_messages(self) -> bool:
+        """Whether the next data frame begins a message."""
+        return self._outbound_opcode is None
 
     def send_data(
         self, payload: bytes | bytearray | memoryview | str = b"", fin: bool = True

@@ -31,6 +31,12 @@ class WsprotoApi:
         # Its only entry; it wants a bytearray, and returns one or bytes.
         return Mask("mask(key).process(data)", self._frame_protocol.XorMaskerSimple)
 
+    @property
+    def text_message(self) -> type:
+        """The class of its text messages."""
+        event: type = self._events.TextMessage
+        return event
+
     def open(self, role: str, deflate: Deflate | None = None, **options: Any) -> Any:
         """Open a connection as after a handshake."""
         extensions = []

@@ -4,8 +4,9 @@ from libc.stdint cimport uint64_t
 
 
 cdef class FrameDecoder:
-    cdef bint _client, _whole, _closed
+    cdef bint _client, _whole, _closed, _ended
     cdef tuple _extensions
+    cdef object _deflate
     cdef uint64_t _max_frame, _max_message, _max_fragments
     # What has come and was not read yet: the memory of _chunk, which is the bytes object that was given, or a bytearray of our own
     # where more came before the last was read.
@@ -24,6 +25,7 @@ cdef class FrameDecoder:
     cdef uint64_t _remaining
     # The message under way: its opcode is NONE between messages.
     cdef int _message
+    cdef bint _compressed
     cdef uint64_t _fragments, _size
     cdef unsigned char _utf8[4]
     cdef size_t _utf8_size
@@ -37,6 +39,8 @@ cdef class FrameDecoder:
     cdef int _check_first_byte(self, unsigned char first) except -1
     cdef int _check_limits(self, int opcode, uint64_t length) except -1
     cdef int _offer_header(self, int opcode, unsigned char first, uint64_t length) except -1
+    cdef int _note_compression(self, int opcode, unsigned char first) except -1
+    cdef object _inflated(self, size_t size, bint ends)
     cdef object _run_extensions(self, bytes piece)
     cdef size_t _available(self) noexcept
     cdef unsigned _unmask(self, unsigned char *out, size_t size) noexcept

@@ -3,7 +3,7 @@
 # cython: freethreading_compatible=True, auto_pickle=False
 """The frame decoder, compiled; imports the compiled primitives and events, and leaves of wscore.
 
-``FrameDecoder`` in ``wscore/_framing_py.py`` is the reference: same meaning, same tests. Lengths are unsigned and are checked before
+``wscore/_decoder_py.py`` is the reference: same meaning, same tests. Lengths are unsigned and are checked before
 any arithmetic; what was received is held for as long as its memory is read.
 """
 
@@ -18,6 +18,7 @@ from wscore._primitives_c cimport MAX_LENGTH, copied, mask, utf8_str, xor_mask_k
 
 from wscore._close_payload import decode_close_payload
 from wscore._codes import CloseReason, Opcode, RsvBits
+from wscore._deflate import MAX_ROOM, TAIL
 from wscore.errors import ParseFailed
 
 cdef extern from "Python.h":
@@ -36,6 +37,9 @@ cdef enum:
     PONG = 10
 
 
+cdef bytes _TAIL = TAIL
+cdef uint64_t _MAX_ROOM = MAX_ROOM
+
 # What the hooks of extensions are shown, made once.
 cdef dict _OPCODES = {int(opcode): opcode for opcode in Opcode}
 cdef list _RSV_BITS = [RsvBits(bool(bits & 4), bool(bits & 2), bool(bits & 1)) for bits in range(8)]
@@ -50,17 +54,18 @@ cdef uint64_t _limit(str name, object value) except? 0:
 
 
 cdef class FrameDecoder:
-    """FrameDecoder(client, extensions=(), *, whole_messages=False, max_frame_size=None, max_message_size=None, max_fragments=None)\n--\n\nTurns the bytes of a peer into events, as far as they have come, and never further than asked. See the Python twin."""
+    """FrameDecoder(client, extensions=(), *, whole_messages=False, max_frame_size=None, max_message_size=None, max_fragments=None, deflate=None)\n--\n\nTurns the bytes of a peer into events, as far as they have come, and never further than asked. See the Python twin."""
 
     def __init__(self, client, extensions=(), *, whole_messages=False, max_frame_size=None, max_message_size=None,
-                 max_fragments=None):
+                 max_fragments=None, deflate=None):
         self._max_frame = _limit("max_frame_size", max_frame_size)
         self._max_message = _limit("max_message_size", max_message_size)
         self._max_fragments = _limit("max_fragments", max_fragments)
         self._client = client
         self._whole = whole_messages
         self._extensions = tuple(extensions) or None
-        self._closed = False
+        self._deflate = deflate
+        self._closed = self._ended = self._compressed = False
         self._chunk = self._held = self._control = None
         self._data = NULL
         self._pos = self._end = self._head_size = self._utf8_size = 0
@@ -122,6 +127,10 @@ cdef class FrameDecoder:
         self._end = <size_t>PyByteArray_GET_SIZE(backlog)
         return 0
 
+    def receive_eof(self):
+        """Takes the end of the transport. See the Python twin."""
+        self._ended = True
+
     def __iter__(self):
         return self
 
@@ -133,6 +142,8 @@ cdef class FrameDecoder:
                     event = self._next_event()
                 except ParseFailed as exc:
                     event = CloseConnection(exc.code, str(exc))
+                if event is None and self._ended:
+                    event = CloseConnection(CloseReason.ABNORMAL_CLOSURE)
                 if type(event) is CloseConnection:
                     self._closed = True
                     self._chunk = self._held = None
@@ -199,7 +210,9 @@ cdef class FrameDecoder:
         cdef unsigned char first = at[0]
         self._pos += need - before
         self._head_size = 0
-        if self._extensions is not None:
+        if self._deflate is not None:
+            self._note_compression(opcode, first)
+        elif self._extensions is not None:
             self._offer_header(opcode, first, length)
         self._opcode = opcode
         self._fin = (first & 0x80) != 0
@@ -259,6 +272,28 @@ cdef class FrameDecoder:
             raise ParseFailed("reserved bit set that no extension uses")
         return 0
 
+    cdef int _note_compression(self, int opcode, unsigned char first) except -1:
+        """Does what the deflating extension's hook would: RSV1 marks a message by its first frame (RFC 7692, section 6)."""
+        if first & 0x30:
+            raise ParseFailed("reserved bit set that no extension uses")
+        if opcode == TEXT or opcode == BINARY:
+            self._compressed = (first & 0x40) != 0
+        elif first & 0x40:
+            raise ParseFailed("compression announced by another than a message's first frame")
+        return 0
+
+    cdef object _inflated(self, size_t size, bint ends):
+        """What that many bytes of compressed payload become."""
+        cdef bytes piece = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(size + 4 if ends else size))
+        cdef unsigned char *start = <unsigned char *>PyBytes_AS_STRING(piece)
+        self._unmask(start, size)
+        if ends:
+            memcpy(start + size, PyBytes_AS_STRING(_TAIL), 4)
+        result = self._deflate.inflate(self._client, piece, min(self._max_message - self._size, _MAX_ROOM), ends)
+        if type(result) is not bytes:
+            raise ParseFailed("payload refused by an extension", result)
+        return result
+
     cdef object _run_extensions(self, bytes piece):
         cdef bint complete = self._remaining == 0
         for extension in self._extensions:
@@ -303,7 +338,7 @@ cdef class FrameDecoder:
             return None
         self._control = None
         self._opcode = NONE
-        if self._extensions is not None:
+        if self._extensions is not None and self._deflate is None:
             payload = self._run_extensions(payload)
         if opcode == PING:
             return Ping(payload)
@@ -351,9 +386,13 @@ cdef class FrameDecoder:
             if high == 0 and self._utf8_size == 0:
                 return piece
             return self._decode(<const unsigned char *>PyUnicode_DATA(piece), size, finished)
-        piece = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
-        self._unmask(<unsigned char *>PyBytes_AS_STRING(piece), size)
-        piece = self._run_extensions(piece)
+        if self._deflate is not None and self._compressed:
+            piece = self._inflated(size, finished)
+        else:
+            piece = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+            self._unmask(<unsigned char *>PyBytes_AS_STRING(piece), size)
+            if self._deflate is None:
+                piece = self._run_extensions(piece)
         # Only an extension can exceed what the header announced.
         if <uint64_t>PyBytes_GET_SIZE(piece) > self._max_message - self._size:
             raise ParseFailed(f"message of more than {self._max_message} bytes", CloseReason.MESSAGE_TOO_BIG)

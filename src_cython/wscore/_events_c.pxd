@@ -7,6 +7,7 @@ cdef class Event:
     cdef object _code
     cdef bint _frame_finished
     cdef bint _message_finished
+    cdef object __weakref__
 
 
 cdef class _FrozenEvent(Event):
@@ -14,6 +15,10 @@ cdef class _FrozenEvent(Event):
 
 
 cdef class Message(_FrozenEvent):
+    pass
+
+
+cdef class PreparedMessage(Message):
     pass
 
 

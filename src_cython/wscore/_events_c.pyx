@@ -95,6 +95,25 @@ cdef class BytesMessage(Message):
 
 
 @cython.no_gc
+cdef class PreparedMessage(Message):
+    """PreparedMessage(data)\n--\n\nA whole message to be sent on many connections, encoded once. See the Python twin."""
+
+    # The frames, by what deflated them, are in the field that closes have for their code.
+    __match_args__ = ("data",)
+    __dataclass_fields__ = _events_py.PreparedMessage.__dataclass_fields__
+    __dataclass_params__ = _events_py.PreparedMessage.__dataclass_params__
+
+    def __init__(self, data):
+        if not isinstance(data, str):
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"a message is str or bytes-like, not {type(data).__name__}")
+            data = bytes(data)
+        self._value = data
+        self._code = {}
+        self._frame_finished = self._message_finished = True
+
+
+@cython.no_gc
 cdef class Ping(_FrozenEvent):
     """Ping(payload=b'')\n--\n\nA ping (RFC 6455, section 5.5.2). Answer a received one by sending :meth:`response`."""
 
@@ -222,7 +241,7 @@ cdef object _call_type(PyObject *cls, PyObject *const *args, Py_ssize_t position
 
 cdef tuple _fields(_FrozenEvent event):
     # Not a method: with a pointer to its table these classes would be larger than the root, whose free list serves its own size only.
-    if isinstance(event, Message):
+    if isinstance(event, Message) and not isinstance(event, PreparedMessage):
         return (event._value, event._frame_finished, event._message_finished)
     if isinstance(event, CloseConnection):
         return (event._code, event._value)

@@ -12,11 +12,13 @@ from libc.stdint cimport uint64_t
 
 # Under other names: what is cimported under its own is no attribute of this module, and these are handed on below.
 from wscore._decoder_c cimport FrameDecoder as Decoder
-from wscore._events_c cimport Message as AnyMessage
+from wscore._events_c cimport Message as AnyMessage, PreparedMessage as Prepared
 from wscore._primitives_c cimport bytes_frame, frame_header, fresh_key, str_frame
 
+from collections import deque
+
 from wscore._decoder_c import FrameDecoder
-from wscore._events_c import BytesMessage, CloseConnection, Event, Message, Ping, Pong, TextMessage
+from wscore._events_c import BytesMessage, CloseConnection, Event, Message, Ping, Pong, PreparedMessage, TextMessage
 from wscore._primitives_c import (KERNEL, _choose_kernel, apply_mask, apply_mask_inplace, encode_frame, encode_frame_header,
                                   new_mask_key)
 from wscore.errors import LocalProtocolError
@@ -25,16 +27,18 @@ IMPLEMENTATION = "cython"
 
 
 cdef class OpenConnection:
-    """OpenConnection(decoder, plain)\n--\n\nWhat every message passes through in an open connection. See the Python twin."""
+    """OpenConnection(decoder, plain, deflate=None)\n--\n\nWhat every message passes through in an open connection. See the Python twin."""
 
     cdef Decoder _framer
-    cdef public list _events
+    cdef object _queue
     cdef public bint _open
     cdef public bint _plain
+    cdef readonly object _deflate
 
-    def __init__(self, Decoder decoder not None, plain):
+    def __init__(self, Decoder decoder not None, plain, deflate=None):
         self._framer = decoder
-        self._events = []
+        self._deflate = deflate
+        self._queue = None
         self._open = True
         self._plain = plain
 
@@ -52,17 +56,30 @@ cdef class OpenConnection:
         """send($self, event)\n--\n\nReturns the bytes that tell the peer. See the Python twin."""
         cdef bytes frame
         if self._open and self._plain and not self._framer._closed:
-            frame = _whole_message(event, self._framer._client)
+            frame = self._whole_message(event, self._framer._client)
             if frame is not None:
                 return frame
         return self._send_other(event)
+
+    cdef bytes _whole_message(self, object event, bint client):
+        """The frame of a message that is one frame, or None where the event is not such a message."""
+        if not isinstance(event, AnyMessage) or not (<AnyMessage>event)._message_finished:
+            return None
+        if type(event) is Prepared and not client:
+            return _prepared_frame(<Prepared>event, self._deflate)
+        data = (<AnyMessage>event)._value
+        if self._deflate is None:
+            return _message_frame(data, client)
+        if type(data) is str or type(data) is bytes:
+            return _deflated_frame(data, self._deflate.deflate(client, _raw(data)), client)
+        return None
 
     @cython.binding(False)
     def send_parts(self, event):
         """send_parts($self, event)\n--\n\nReturns them in two parts, a large message's own data the second. See the Python twin."""
         cdef Py_ssize_t size
-        if (self._open and self._plain and not self._framer._client and not self._framer._closed
-                and isinstance(event, AnyMessage) and (<AnyMessage>event)._message_finished):
+        if (self._open and self._plain and self._deflate is None and not self._framer._client and not self._framer._closed
+                and isinstance(event, AnyMessage) and (<AnyMessage>event)._message_finished and type(event) is not Prepared):
             data = (<AnyMessage>event)._value
             size = _size_as_it_is(data)
             if size >= 0:
@@ -80,12 +97,19 @@ cdef class OpenConnection:
     @cython.binding(False)
     def events(self):
         """events($self)\n--\n\nReturns the events that are due, each parsed when it is taken."""
-        return self._queued_events() if self._events else self._framer
+        return self._queued_events(self._queue) if self._queue else self._framer
 
-    def _queued_events(self):
-        while self._events:
-            yield self._events.pop(0)
+    def _queued_events(self, queue):
+        while queue:
+            yield queue.popleft()
         yield from self._framer
+
+    @property
+    def _events(self):
+        """Events that come before what the decoder has. See the Python twin."""
+        if self._queue is None:
+            self._queue = deque()
+        return self._queue
 
     def _send_other(self, event):
         raise LocalProtocolError(f"{type(event).__name__} cannot be sent")
@@ -94,16 +118,39 @@ cdef class OpenConnection:
         raise LocalProtocolError("the connection is closed already")
 
 
-cdef bytes _whole_message(object event, bint masked):
-    """The frame of a message that is one frame, or None where the event is not such a message."""
-    if not isinstance(event, AnyMessage) or not (<AnyMessage>event)._message_finished:
-        return None
-    data = (<AnyMessage>event)._value
+cdef bytes _message_frame(object data, bint masked):
+    """The frame of a message that is not compressed, or None where it is of another type."""
     if type(data) is str:
         return str_frame(0x81, <str>data, masked, fresh_key() if masked else 0)
     if type(data) is bytes:
         return bytes_frame(0x82, <bytes>data, masked, fresh_key() if masked else 0)
     return None
+
+
+cdef bytes _raw(object data):
+    return (<str>data).encode() if type(data) is str else <bytes>data
+
+
+cdef bytes _deflated_frame(object data, bytes payload, bint masked):
+    """The frame of a message and what it was compressed to."""
+    return bytes_frame(0xC1 if type(data) is str else 0xC2, payload, masked, fresh_key() if masked else 0)
+
+
+cdef bytes _prepared_frame(Prepared message, object deflate):
+    """The frame that all servers with the same way of compressing, or with none, share."""
+    cdef dict frames = <dict>message._code
+    cdef object deflater = None
+    cdef object frame
+    if deflate is not None:
+        deflater = deflate.deflater_alone(False)
+    frame = frames.get(deflater)
+    if frame is None:
+        if deflater is None:
+            frame = _message_frame(message._value, False)
+        else:
+            frame = _deflated_frame(message._value, deflater.deflate_alone(_raw(message._value)), False)
+        frame = frames.setdefault(deflater, frame)
+    return <bytes>frame
 
 
 cdef Py_ssize_t _size_as_it_is(object data) except -2:

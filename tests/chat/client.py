@@ -126,6 +126,31 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
             await trio.aclose_forcefully(stream)
 
 
+class SilentStream(trio.abc.Stream):
+    """A stream that, once ``silent``, neither hears nor says anything, but is not closed."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self.silent = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self.silent:
+            await trio.sleep_forever()
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._stream.receive_some(max_bytes)
+        if self.silent:
+            await trio.sleep_forever()
+        return data
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 class Chat:
     """A running server, and its door."""
 
@@ -135,11 +160,13 @@ class Chat:
         self.nursery = nursery
         self.stopped = trio.Event()
 
-    async def connect(self, *, blocking: bool = False) -> ChatClient:
-        """A client that has not said hello."""
+    async def connect(
+        self, *, blocking: bool = False, stream: trio.abc.Stream | None = None
+    ) -> ChatClient:
+        """A client that has not said hello; over the listener's stream, or one around it."""
         connection = await wrap_client_stream(
             self.nursery,
-            self.listener.connect(blocking=blocking),
+            stream or self.listener.connect(blocking=blocking),
             "chat.example",
             "/ws",
             subprotocols=["chat.wscore.v1"],

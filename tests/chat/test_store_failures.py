@@ -81,7 +81,7 @@ async def test_a_replay_waits_for_the_store(
     backend = Moody()
     async with running(ChatServer(backend, limits=Limits(rate=0))) as chat:
         anna = await chat.user("Anna", room="r")
-        for n in range(900):
+        for n in range(3000):
             await anna.send("post", room="r", text=str(n))
         await anna.sync()
         bob = await chat.connect(blocking=True)
@@ -92,12 +92,12 @@ async def test_a_replay_waits_for_the_store(
         backend.fault = Unavailable("the disk is full")
 
         async def read() -> None:
-            while found[-1] < 900:
+            while found[-1] < 3000:
                 found.append((await bob.push("message"))["offset"])
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read)
             await trio.sleep(5)
-            assert found[-1] < 900
+            assert found[-1] < 3000
             backend.fault = None
-        assert found == list(range(1, 901))
+        assert found == list(range(1, 3001))

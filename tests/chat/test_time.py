@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 import trio
-from chat.client import Chat, ChatClient, running
+from chat.client import Chat, ChatClient, SilentStream, running
 from trio.testing import MockClock
 
 from wscore.chat import ChatServer, Limits, MemoryBackend
@@ -99,10 +99,13 @@ async def test_a_client_that_answers_no_pings_is_ended(
     chat: Chat, autojump_clock: MockClock
 ) -> None:
     anna = await chat.user("Anna", room="r")
-    silent = await chat.user("Silent", room="r")
+    stream = SilentStream(chat.listener.connect())
+    silent = await chat.connect(stream=stream)
+    await silent.hello("Silent")
+    await silent.ok("join", room="r")
     begin = trio.current_time()
     assert (await anna.push("presence"))["state"] == "joined"
-    # Reading is what answers pings: Anna does, the other one does not.
+    stream.silent = True  # Anna's pings are answered, though she does nothing
     assert await anna.push("presence") == {
         "type": "presence",
         "room": "r",
@@ -150,7 +153,7 @@ class TestSlow:
         await slow.hello("Slow")
         joined = await slow.ok("join", room="r")
         await anna.push("presence")
-        for n in range(1100):
+        for n in range(2500):
             await anna.ok("post", room="r", text=str(n))
         assert (await anna.push("presence"))["user"] == "Slow"
         assert await slow.closed() == 4000
@@ -161,9 +164,9 @@ class TestSlow:
         back = await chat.user("Slow")
         slice = await back.ok("join", room="r", position={"epoch": joined["epoch"], "offset": last})
         found = [message["offset"] for message in slice["messages"]]
-        while found[-1] < 1100:
+        while found[-1] < 2500:
             found.append((await back.push("message"))["offset"])
-        assert found == list(range(last + 1, 1101))
+        assert found == list(range(last + 1, 2501))
 
     async def test_one_that_never_reads_is_cut(self, chat: Chat, autojump_clock: MockClock) -> None:
         anna = await chat.user("Anna", room="r")
@@ -171,7 +174,7 @@ class TestSlow:
         await slow.hello("Slow")
         await slow.ok("join", room="r")
         begin = trio.current_time()
-        for n in range(1100):
+        for n in range(2500):
             await anna.ok("post", room="r", text=str(n))
         await trio.sleep(6)
         assert await slow.closed() == 1006

@@ -11,21 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from end_to_end.chromium import running_chromium
+from playwright.sync_api import Browser, Locator, Page, expect
 
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM_ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE = 30_000  # milliseconds until something awaited counts as missing; slow machines need them
 ATTACK = '<img src=x onerror="window.attacked = true"><script>window.attacked = true</script>'
 
@@ -122,17 +113,9 @@ class Window:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = os.environ.get("WSCORE_CHROMIUM") or shutil.which("chromium")
-    if chromium is None:
-        pytest.fail(
-            "no chromium: install it (Debian: apt-get install chromium), or set WSCORE_CHROMIUM to"
-            " the path of a Chromium or Chrome"
-        )
     expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+    with running_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -74,6 +74,8 @@ def all_labels() -> Iterator[str]:
     for work in growth.WORKS:
         yield from (f"{work.name}, a byte", f"{work.name}, held a byte")
     yield from ("idle connection", "idle connection, deflate negotiated, unused")
+    for suite in _suites.SERVERS.values():
+        yield from suite.labels()
 
 
 @pytest.mark.skipif(growth.SCALE != 1, reason="these are the compiled twin's goals")

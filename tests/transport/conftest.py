@@ -1,16 +1,22 @@
-"""A limit of real time for each test, so that one which waits in vain fails and does not hang."""
+"""What all tests of the transport share: a limit of real time, and the two kinds of wire."""
 
 from __future__ import annotations
 
+import itertools
+import os
 import signal
 
 import pytest
+import transport.peer
+from transport.peer import socket_pair
+from trio.testing import memory_stream_pair
 
 LIMIT = 30
 
 
 @pytest.fixture(autouse=True)
 def _limit_of_real_time():
+    """A test which waits in vain fails, and does not hang."""
     if not hasattr(signal, "SIGALRM"):  # Windows
         yield
         return
@@ -23,3 +29,25 @@ def _limit_of_real_time():
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def new_sockets():
+    """Make pairs as `socket_pair` does, and close what the test leaves open."""
+    opened = []
+
+    def pair(**options):
+        opened.append(socket_pair(**options))
+        return opened[-1]
+
+    yield pair
+    for stream in itertools.chain(*opened):
+        if stream.socket.fileno() >= 0:
+            os.close(stream.socket.detach())
+
+
+@pytest.fixture(params=["streams", "sockets"])
+def any_wire(request, monkeypatch, new_sockets):
+    """Run the test over memory streams and over sockets: two ways to bytes, with one behaviour."""
+    pair = {"streams": memory_stream_pair, "sockets": new_sockets}[request.param]
+    monkeypatch.setattr(transport.peer, "new_pair", pair)

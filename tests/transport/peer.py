@@ -5,7 +5,11 @@ It shares no code with wscore, so that a mistake on both sides cannot cancel out
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
@@ -41,6 +45,28 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, mask: bool = T
 
 def close_payload(code: int, reason: str = "") -> bytes:
     return struct.pack("!H", code) + reason.encode()
+
+
+StreamPair = tuple[trio.abc.Stream, trio.abc.Stream]
+
+
+def socket_pair(*, buffer: int | None = None) -> StreamPair:
+    """Two connected sockets, which a connection drives in another way than all other streams.
+
+    Args:
+        buffer: bytes that the system may keep for each, about; None for what it likes.
+    """
+    ends = socket.socketpair()
+    if buffer is not None:
+        for end in ends:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    ours, theirs = [trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in ends]
+    return ours, theirs
+
+
+#: What makes the streams of `server_and_peer` and `client_and_peer`; see the fixture `any_wire`.
+new_pair: Callable[[], StreamPair] = memory_stream_pair
 
 
 @dataclass
@@ -112,12 +138,28 @@ class Peer:
         self.buffer[:] = rest
         return head
 
+    async def accept(self, headers: bytes = b"") -> bytes:
+        """Accept a client's handshake, with more headers; returns the head of its request."""
+        head = await self.receive_head()
+        (key,) = [
+            line.partition(b": ")[2]
+            for line in head.split(b"\r\n")
+            if line.lower().startswith(b"sec-websocket-key")
+        ]
+        guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(key + guid).digest())
+        await self.stream.send_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n" + headers + b"\r\n"
+        )
+        return head
+
 
 async def server_and_peer(
-    pair: tuple[trio.abc.Stream, trio.abc.Stream] | None = None, **options: object
+    pair: StreamPair | None = None, **options: object
 ) -> tuple[WebSocketConnection, Peer]:
     """A server's connection in the open state, and the client at its other end."""
-    ours, theirs = pair or memory_stream_pair()
+    ours, theirs = pair or new_pair()
     peer = Peer(theirs, masks=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(theirs.send_all, HANDSHAKE)
@@ -128,13 +170,10 @@ async def server_and_peer(
 
 
 async def client_and_peer(
-    pair: tuple[trio.abc.Stream, trio.abc.Stream] | None = None, **options: object
+    pair: StreamPair | None = None, **options: object
 ) -> tuple[WebSocketConnection, Peer]:
     """A client's connection in the open state, and the server at its other end."""
-    import base64
-    import hashlib
-
-    ours, theirs = pair or memory_stream_pair()
+    ours, theirs = pair or new_pair()
     peer = Peer(theirs, masks=False)
     connection: WebSocketConnection | None = None
 
@@ -150,20 +189,15 @@ async def client_and_peer(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connect)
-        head = await peer.receive_head()
-        (key,) = [
-            line.partition(b": ")[2]
-            for line in head.split(b"\r\n")
-            if line.lower().startswith(b"sec-websocket-key")
-        ]
-        guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-        accept = base64.b64encode(hashlib.sha1(key + guid).digest())
-        await theirs.send_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
-        )
+        await peer.accept()
     assert connection is not None
     return connection, peer
+
+
+async def send_for_ever(connection: WebSocketConnection, message: str | bytes = "x") -> None:
+    """Send until that raises: over some streams the first loss is noticed only later."""
+    while True:
+        await connection.send_message(message)
 
 
 class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
@@ -178,7 +212,7 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
     async def aclose(self) -> None:
         await self._receive.aclose()
 
-    def connect(self, pair: tuple[trio.abc.Stream, trio.abc.Stream] | None = None) -> Peer:
+    def connect(self, pair: StreamPair | None = None) -> Peer:
         """A new client, which has sent nothing yet."""
         ours, theirs = pair or memory_stream_pair()
         self._send.send_nowait(ours)
@@ -206,7 +240,11 @@ async def read_response(peer: Peer) -> Response:
     body = await peer.receive_rest()
     start, *lines = head.decode().split("\r\n")
     pairs = [line.split(": ", 1) for line in lines]
-    headers = {name.lower(): value for name, value in pairs}
-    assert len(headers) == len(pairs), f"repeated headers in {head!r}"
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        repeated = headers.get(name.lower())
+        # A list may come in several lines (RFC 9110 section 5.3); nothing else is a list here.
+        assert repeated is None or name.lower() == "connection", f"repeated headers in {head!r}"
+        headers[name.lower()] = value if repeated is None else f"{repeated}, {value}"
     assert start.startswith("HTTP/1.1 ")
     return Response(int(start.split(" ")[1]), headers, body)

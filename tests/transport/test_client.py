@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import pickle
 import ssl
+from functools import partial
+from inspect import signature
 
 import pytest
 import trio
-from transport.peer import CLOSE, TEXT, Peer, client_and_peer, close_payload
+from transport.peer import CLOSE, TEXT, Peer, close_payload, take_frames
 from trio.testing import memory_stream_pair
 
-import wscore.trio
 from wscore.trio import (
+    CloseReason,
     ConnectionClosed,
     ConnectionRejected,
     ConnectionTimeout,
     DisconnectionTimeout,
     HandshakeError,
+    ProxyError,
     connect_websocket,
     connect_websocket_url,
     open_websocket,
     open_websocket_url,
+    reconnect_websocket_url,
     wrap_client_stream,
 )
 from wscore.trio._url import parse_url
+from wscore.utilities import LocalProtocolError
 
 
 @pytest.fixture
@@ -67,6 +73,11 @@ async def serve(nursery, calls, answer):
         ("ws://h?q", "h", 80, "/?q", False),
         ("ws://h/ä ö%20?ü", "h", 80, "/%C3%A4%20%C3%B6%20?%C3%BC", False),
         ("ws://h:0/", "h", 0, "/", False),
+        ("ws://h:/", "h", 80, "/", False),
+        ("ws://h/x?", "h", 80, "/x?", False),
+        ("wss://bücher.example/", "xn--bcher-kva.example", 443, "/", True),
+        ("ws://FAß.de/", "xn--fa-hia.de", 80, "/", False),
+        ("ws://[fe80::1%25eth0]:9/", "fe80::1%eth0", 9, "/", False),
     ],
 )
 def test_url(url, host, port, resource, tls):
@@ -83,11 +94,29 @@ def test_url_with_credentials():
 
 
 @pytest.mark.parametrize(
-    "url", ["http://h/", "//h/", "h", "ws://", "ws:///x", "ws://h:99999/", "ws://h/#x", "ws://[::1"]
+    "url",
+    [
+        "http://h/",
+        "//h/",
+        "h",
+        "",
+        "ws://",
+        "ws:///x",
+        "ws://h:99999/",
+        "ws://h:-1/",
+        "ws://h:x/",
+        "ws://h/#x",
+        "ws://h/#",
+        "ws://[::1",
+        "ws://[nonsense]/",
+        f"ws://{'ä' * 64}.example/",
+    ],
 )
 def test_wrong_url(url):
     with pytest.raises(ValueError):
         open_websocket_url(url)
+    with pytest.raises(ValueError):
+        reconnect_websocket_url(url)
 
 
 def test_context_contradicts_the_scheme():
@@ -111,6 +140,7 @@ async def test_use_ssl_is_checked():
         ("ws://example.com:443/", "example.com:443"),
         ("ws://[::1]:8080/", "[::1]:8080"),
         ("ws://bücher.example/", "xn--bcher-kva.example"),
+        ("ws://[fe80::1%25eth0]/", "[fe80::1]"),
     ],
 )
 async def test_request(dial, nursery, url, host):
@@ -147,6 +177,131 @@ async def test_compression_is_not_offered_unasked(nursery):
     head = await Peer(theirs, masks=False).receive_head()
     assert b"extensions" not in head.lower()
     nursery.cancel_scope.cancel()
+
+
+async def request_head(dial, nursery, url="ws://u:p@h/", **arguments):
+    """The lines of the request that these arguments make."""
+    nursery.start_soon(partial(connect_websocket_url, None, url, **arguments))
+    while not dial:
+        await trio.lowlevel.checkpoint()
+    head = await dial[0][2].receive_head()
+    nursery.cancel_scope.cancel()
+    return head.decode().split("\r\n")
+
+
+async def test_own_credentials_replace_those_of_the_url(dial, nursery):
+    lines = await request_head(dial, nursery, extra_headers=[(b"authorization", b"Bearer x")])
+    assert [line for line in lines if line.lower().startswith("authorization")] == [
+        "authorization: Bearer x"
+    ]
+
+
+async def test_own_host_replaces_that_of_the_url(dial, nursery):
+    lines = await request_head(dial, nursery, extra_headers=[(b"host", b"other.example:8")])
+    assert [line for line in lines if line.lower().startswith("host")] == ["Host: other.example:8"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"extra_headers": [(b"Sec-WebSocket-Key", b"x")]}, ValueError),
+        ({"extra_headers": [(b"upgrade", b"h2c")]}, ValueError),
+        ({"extra_headers": [(b"X", b"a\r\nY: b")]}, LocalProtocolError),
+        ({"subprotocols": ["ä"]}, LocalProtocolError),
+        ({"compression": "deflate"}, TypeError),
+    ],
+)
+async def test_wrong_request_is_not_sent(dial, arguments, error):
+    with pytest.raises(error):
+        async with open_websocket_url("ws://h/", **arguments):
+            raise AssertionError
+    assert dial == []
+    ours, theirs = memory_stream_pair()
+    with pytest.raises(error):
+        await wrap_client_stream(None, ours, "h", "/", **arguments)
+    assert await theirs.receive_some() == b""  # closed
+
+
+DOORS = [
+    open_websocket,
+    open_websocket_url,
+    connect_websocket,
+    connect_websocket_url,
+    reconnect_websocket_url,
+    wrap_client_stream,
+]
+LIMITS = {
+    "message_queue_size": 2,
+    "max_message_size": 3,
+    "receive_buffer_size": 4,
+    "disconnect_timeout": 5,
+    "ping_interval": 6,
+    "ping_timeout": 7,
+    "send_timeout": 8,
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_every_door_passes_every_limit_on(door, monkeypatch, dial, nursery):
+    """The connection is given the limits that the user gave, at whichever door."""
+    found = []
+
+    class Opened(Exception):
+        pass
+
+    def connection(stream, ws, options, **rest):
+        found.append(options)
+        raise Opened
+
+    monkeypatch.setattr("wscore.trio._opening.WebSocketConnection", connection)
+    ours, theirs = memory_stream_pair()
+    arguments = {
+        open_websocket: ("h", 80, "/"),
+        open_websocket_url: ("ws://h/",),
+        connect_websocket: (None, "h", 80, "/"),
+        connect_websocket_url: (None, "ws://h/"),
+        reconnect_websocket_url: ("ws://h/",),
+        wrap_client_stream: (None, ours, "h", "/"),
+    }[door]
+    more = {"use_ssl": False} if door in (open_websocket, connect_websocket) else {}
+    if door is wrap_client_stream:
+        nursery.start_soon(Peer(theirs, masks=False).accept)
+    else:
+        nursery.start_soon(accept, dial)
+
+    async def use():
+        if door in (open_websocket, open_websocket_url):
+            async with door(*arguments, **LIMITS, **more):
+                pass
+        elif door is reconnect_websocket_url:
+            async with door(*arguments, **LIMITS) as connections:
+                await anext(connections)
+        else:
+            await door(*arguments, **LIMITS, **more)
+
+    with pytest.raises(Opened):
+        await use()
+    assert [{name: getattr(options, name) for name in LIMITS} for options in found] == [LIMITS]
+
+
+def test_every_door_has_the_same_keywords():
+    """The same names with the same defaults; a stream needs no way to the server."""
+
+    def keywords(door):
+        parameters = signature(door).parameters.values()
+        found = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        found.pop("use_ssl", None)
+        return found
+
+    expected = keywords(open_websocket)
+    for door in DOORS[1:4]:
+        assert keywords(door) == expected
+    own = keywords(reconnect_websocket_url)
+    assert own.keys() - expected.keys() == {"first_delay", "max_delay", "should_retry"}
+    assert own | expected == own
+    wrap = keywords(wrap_client_stream)
+    assert expected.keys() - wrap.keys() == {"proxy", "unix_socket"}
+    assert wrap | expected == expected
 
 
 # Failures of the handshake
@@ -198,6 +353,90 @@ async def test_endless_body_of_a_rejection_is_not_waited_for(nursery):
     assert info.value.body == bytes(65536)
 
 
+async def test_stalled_body_of_a_rejection_is_not_waited_for(dial, nursery, autojump_clock):
+    async def refuse():
+        while not dial:
+            await trio.lowlevel.checkpoint()
+        head = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nbegin"
+        await dial[0][2].stream.send_all(head)
+
+    nursery.start_soon(refuse)
+    with pytest.raises(ConnectionRejected) as info:
+        await connect_websocket_url(None, "ws://h/", connect_timeout=10)
+    assert (info.value.status_code, info.value.body) == (403, b"begin")
+
+
+@pytest.mark.parametrize(
+    ("status", "transient"),
+    [
+        (200, False),
+        (302, False),
+        (400, False),
+        (401, False),
+        (404, False),
+        (408, True),
+        (426, False),
+        (429, True),
+        (500, True),
+        (501, False),
+        (503, True),
+        (505, False),
+        (599, True),
+    ],
+)
+def test_which_statuses_are_transient(status, transient):
+    assert ConnectionRejected(status, (), None).transient is transient
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (b"0", 0),
+        (b"120", 120),
+        (b"-1", None),
+        (b"soon", None),
+        (b"1" * 400, None),
+        (b"", None),
+        (b"Sun, 06 Nov 1994 08:49:37 GMT", 0),
+        (b"Fri, 31 Dec 9999 23:59:59 GMT", 253402300799 - 10**9),
+        (b"Fri, 99 Dec 9999 23:59:59 GMT", None),
+    ],
+)
+def test_retry_after(monkeypatch, value, seconds):
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    assert ConnectionRejected(503, ((b"retry-after", value),), None).retry_after == seconds
+
+
+def test_no_retry_after():
+    assert ConnectionRejected(503, (), None).retry_after is None
+
+
+async def test_redirect_is_told_and_not_followed(dial, nursery):
+    answer = b"HTTP/1.1 301 Moved\r\nLocation: wss://other.example/\r\nContent-Length: 0\r\n\r\n"
+    await serve(nursery, dial, answer)
+    with pytest.raises(ConnectionRejected, match=r"301.*wss://other\.example/"):
+        async with open_websocket_url("ws://h/"):
+            raise AssertionError
+    assert len(dial) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRejected(429, ((b"a", b"b"),), b"x"),
+        ConnectionTimeout("late"),
+        HandshakeError("x", transient=True),
+        ProxyError("x", transient=True, status_code=502),
+        ConnectionClosed(CloseReason(1006)),
+    ],
+)
+def test_errors_can_be_pickled(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), again.args) == (type(error), error.args)
+    assert again.transient
+    assert vars(again) == vars(error)
+
+
 async def test_server_that_refuses_without_reading(nursery):
     ours, theirs = memory_stream_pair()
     await theirs.send_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
@@ -212,25 +451,26 @@ UPGRADED = SWITCH + b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "transient"),
     [
-        b"",
-        b"HTTP/1.1 101 Swi",
-        b"\x00\x01\x02\x03\r\n\r\n",
-        b"HTTP/1.1 101 X\r\n" + b"X: " + b"x" * 100000,
-        SWITCH + b"\r\n",
-        UPGRADED + b"\r\n",
-        UPGRADED + b"Sec-WebSocket-Accept: wrong\r\n\r\n",
-        UPGRADED + b"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
+        (b"", True),
+        (b"HTTP/1.1 101 Swi", True),
+        (b"\x00\x01\x02\x03\r\n\r\n", False),
+        (b"HTTP/1.1 101 X\r\n" + b"X: " + b"x" * 100000, False),
+        (SWITCH + b"\r\n", False),
+        (UPGRADED + b"\r\n", False),
+        (UPGRADED + b"Sec-WebSocket-Accept: wrong\r\n\r\n", False),
+        (UPGRADED + b"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n", False),
     ],
 )
-async def test_wrong_answer(dial, nursery, answer):
+async def test_wrong_answer(dial, nursery, answer, transient):
     await serve(nursery, dial, answer)
     with pytest.raises(HandshakeError) as info:
         async with open_websocket_url("ws://h/"):
             raise AssertionError
     assert type(info.value) is HandshakeError
     assert str(info.value)
+    assert info.value.transient is transient
     assert await dial[0][2].receive_rest() == b""  # closed
 
 
@@ -245,6 +485,18 @@ async def test_no_answer_in_time(dial, autojump_clock):
     assert await peer.receive_rest() == b""
 
 
+async def test_every_door_has_a_time_limit(dial, autojump_clock):
+    with pytest.raises(ConnectionTimeout):
+        await connect_websocket(None, "h", 80, "/", use_ssl=False, connect_timeout=4)
+    with pytest.raises(ConnectionTimeout):
+        await connect_websocket_url(None, "ws://h/", connect_timeout=4)
+    ours, _ = memory_stream_pair()
+    with pytest.raises(ConnectionTimeout) as info:
+        await wrap_client_stream(None, ours, "h", "/", connect_timeout=4)
+    assert info.value.transient
+    assert trio.current_time() == pytest.approx(12)
+
+
 @pytest.mark.parametrize("error", [ConnectionRefusedError("no"), OSError("several")])
 async def test_cannot_connect(monkeypatch, error):
     async def refuse(host, port):
@@ -255,6 +507,7 @@ async def test_cannot_connect(monkeypatch, error):
         async with open_websocket_url("ws://h/"):
             raise AssertionError
     assert info.value.__cause__ is error
+    assert info.value.transient
     # The functions without a context manager leave it as it is, as in trio-websocket.
     async with trio.open_nursery() as nursery:
         with pytest.raises(OSError) as raw:
@@ -276,17 +529,18 @@ async def test_cancelled_handshake_closes_the_stream(autojump_clock, nursery):
 # The context manager
 
 
-@pytest.fixture
-async def ready(monkeypatch):
-    """Let open_websocket yield a connection whose handshake is done; return the server's end."""
-    connection, peer = await client_and_peer(disconnect_timeout=5)
-
-    async def connect(*args):
+async def accept(calls):
+    """The server's end of the first connection, after its handshake."""
+    while not calls:
         await trio.lowlevel.checkpoint()
-        return connection
-
-    monkeypatch.setattr(wscore.trio._client, "_connect", connect)
+    peer = calls[0][2]
+    await peer.accept()
     return peer
+
+
+async def accept_and_close(calls):
+    peer = await accept(calls)
+    await close_politely(peer)
 
 
 async def close_politely(peer):
@@ -297,16 +551,16 @@ async def close_politely(peer):
     await peer.stream.aclose()
 
 
-async def test_leaving_the_block_closes(ready, nursery, autojump_clock):
-    nursery.start_soon(close_politely, ready)
+async def test_leaving_the_block_closes(dial, nursery, autojump_clock):
+    nursery.start_soon(accept_and_close, dial)
     async with open_websocket_url("ws://h/") as connection:
         await connection.send_message("x")
     assert connection.closed.code == 1000
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), ExceptionGroup("mine", [KeyError("x")])])
-async def test_exception_of_the_block_passes_unchanged(ready, nursery, error, autojump_clock):
-    nursery.start_soon(close_politely, ready)
+async def test_exception_of_the_block_passes_unchanged(dial, nursery, error, autojump_clock):
+    nursery.start_soon(accept_and_close, dial)
     with pytest.raises(type(error)) as info:
         async with open_websocket_url("ws://h/"):
             raise error
@@ -314,15 +568,20 @@ async def test_exception_of_the_block_passes_unchanged(ready, nursery, error, au
     assert error.__cause__ is None
 
 
-async def test_connection_closed_passes_unchanged(ready, nursery, autojump_clock):
-    await ready.send((CLOSE, close_payload(1001)))
-    nursery.start_soon(ready.receive_rest)
+async def test_connection_closed_passes_unchanged(dial, nursery, autojump_clock):
+    @nursery.start_soon
+    async def go_away():
+        peer = await accept(dial)
+        await peer.send((CLOSE, close_payload(1001)))
+        await peer.receive_rest()
+
     with pytest.raises(ConnectionClosed):
         async with open_websocket_url("ws://h/") as connection:
             await connection.get_message()
 
 
-async def test_server_that_does_not_close_in_time(ready, autojump_clock):
+async def test_server_that_does_not_close_in_time(dial, nursery, autojump_clock):
+    nursery.start_soon(accept, dial)
     begin = trio.current_time()
     with pytest.raises(DisconnectionTimeout):
         async with open_websocket_url("ws://h/", disconnect_timeout=5):
@@ -330,24 +589,42 @@ async def test_server_that_does_not_close_in_time(ready, autojump_clock):
     assert trio.current_time() - begin == pytest.approx(5)
 
 
-async def test_timeout_of_the_close_hides_no_exception(ready, autojump_clock):
+async def test_timeout_of_the_close_hides_no_exception(dial, nursery, autojump_clock):
+    nursery.start_soon(accept, dial)
     with pytest.raises(ValueError, match="mine"):
         async with open_websocket_url("ws://h/", disconnect_timeout=5):
             raise ValueError("mine")
 
 
-async def test_cancelled_block_cuts_the_connection(ready, autojump_clock):
+async def test_cancelled_block_cuts_the_connection(dial, nursery, autojump_clock):
+    nursery.start_soon(accept, dial)
     with trio.move_on_after(1) as scope:
         async with open_websocket_url("ws://h/") as connection:
             await connection.get_message()
     assert scope.cancelled_caught
-    assert await ready.receive_rest() == b""
+    # There may be a Close, but nobody waits for the answer.
+    frames = take_frames(bytearray(await dial[0][2].receive_rest()))
+    assert [frame.close for frame in frames] in ([], [(1000, "")])
 
 
-async def test_closing_within_the_block(ready, nursery, autojump_clock):
-    nursery.start_soon(close_politely, ready)
+async def test_cancellation_hides_no_exception_of_the_block(dial, nursery, autojump_clock):
+    async def fail_when_cancelled():
+        async with open_websocket_url("ws://h/"):
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("mine")
+
+    nursery.start_soon(accept, dial)
+    with pytest.raises(ValueError, match="mine"), trio.move_on_after(1):
+        await fail_when_cancelled()
+    await dial[0][2].receive_rest()  # it ends
+
+
+async def test_closing_within_the_block(dial, nursery, autojump_clock):
+    nursery.start_soon(accept_and_close, dial)
     async with open_websocket_url("ws://h/") as connection:
-        await ready.send((TEXT, b"x"))
+        await dial[0][2].send((TEXT, b"x"))
         assert await connection.get_message() == "x"
         await connection.aclose(4000, "mine")
     assert connection.closed.code == 4000

@@ -14,12 +14,14 @@ from transport.peer import (
     client_and_peer,
     close_payload,
     frame,
+    send_for_ever,
     server_and_peer,
 )
 from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
 
 from wscore.trio import CloseReason, ConnectionClosed
 
+pytestmark = pytest.mark.usefixtures("any_wire")
 BOTH_ENDS = pytest.mark.parametrize("open_pair", [server_and_peer, client_and_peer])
 
 
@@ -154,13 +156,25 @@ async def test_all_waiting_tasks_hear_of_the_end():
     assert len(ended) == 3
 
 
-async def test_not_reading_holds_the_peer_back():
-    connection, peer = await server_and_peer(lockstep_stream_pair())
+@pytest.mark.parametrize("size", [1, 3])
+async def test_messages_that_nobody_takes_hold_the_peer_back(size):
+    """So many are read ahead; the rest waits in the peer."""
+    connection, peer = await server_and_peer(lockstep_stream_pair(), message_queue_size=size)
+    sent = 0
+
+    async def flood():
+        nonlocal sent
+        while True:
+            await peer.send((TEXT, b"%d" % sent))
+            sent += 1
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(peer.send, (TEXT, b"1"))
-        await wait_all_tasks_blocked()
-        assert nursery.child_tasks  # still blocked: nobody reads
-        assert await connection.get_message() == "1"
+        nursery.start_soon(flood)
+        for taken in range(5):
+            await wait_all_tasks_blocked()
+            assert sent == taken + size
+            assert await connection.get_message() == str(taken)
+        nursery.cancel_scope.cancel()
 
 
 async def test_other_tasks_run_while_buffered_messages_are_read():
@@ -215,27 +229,43 @@ async def test_cancelled_get_message_cuts_no_pong_in_half():
         assert (await peer.receive()).payload == b"still here"
 
 
-async def test_pings_of_a_peer_that_does_not_read_pile_up_only_so_far(autojump_clock):
+async def test_pings_of_a_peer_that_does_not_read_pile_up_only_so_far():
+    """A server stops to read them; the peer gets all pongs for what was read, or the last."""
     connection, peer = await server_and_peer(lockstep_stream_pair())
     sent = 0
 
     async def flood():
         nonlocal sent
         while True:
-            await peer.send((PING, bytes(125)))
+            await peer.send((PING, b"%0125d" % sent))
             sent += 1
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.get_message)
         nursery.start_soon(flood)
         await wait_all_tasks_blocked()
         held = sent
-        assert 1 <= held <= 64
-        for _ in range(held):  # the peer reads, and all goes on
-            assert (await peer.receive()).opcode == PONG
+        assert connection.bytes_unsent <= 65536 + 127
+        assert 500 <= held <= 1000
+        received = -1
+        while received < held - 1:  # the peer reads, and all goes on
+            pong = await peer.receive()
+            assert pong.opcode == PONG
+            assert int(pong.payload) > received
+            received = int(pong.payload)
         await wait_all_tasks_blocked()
         assert sent > held
         nursery.cancel_scope.cancel()
+
+
+async def test_of_many_pings_at_once_the_last_is_answered():
+    _connection, peer = await server_and_peer()
+    await peer.send(*[(PING, b"%d" % number) for number in range(1000)])
+    pongs = [int((await peer.receive()).payload)]
+    while pongs[-1] < 999:
+        pongs.append(int((await peer.receive()).payload))
+    assert pongs == sorted(pongs)
+    assert pongs[:64] == list(range(64))
+    assert len(pongs) < 500
 
 
 async def test_ping_waits_for_its_pong_and_keeps_messages(nursery):
@@ -257,7 +287,7 @@ async def test_ping_waits_for_its_pong_and_keeps_messages(nursery):
     await done.wait()
 
 
-async def test_ping_keeps_only_so_many_messages(nursery):
+async def test_a_pong_behind_more_messages_than_are_read_ahead_waits(nursery):
     connection, peer = await server_and_peer(message_queue_size=2)
     done = trio.Event()
 
@@ -267,15 +297,17 @@ async def test_ping_keeps_only_so_many_messages(nursery):
 
     nursery.start_soon(ping)
     payload = (await peer.receive()).payload
-    await peer.send((TEXT, b"1"), (TEXT, b"2"), (TEXT, b"3"), (PONG, payload))
-    await wait_all_tasks_blocked()
-    assert not done.is_set()  # the third message stands before the pong
-    assert await connection.get_message() == "1"
-    await wait_all_tasks_blocked()
-    assert not done.is_set()
-    assert await connection.get_message() == "2"
+    for number in range(100):
+        await peer.send((TEXT, b"%d" % number))
+        await wait_all_tasks_blocked()
+    await peer.send((PONG, payload))
+    for number in range(100):
+        await wait_all_tasks_blocked()
+        # One read may bring much; a second one is due when the messages are nearly taken.
+        if number < 2:
+            assert not done.is_set()
+        assert await connection.get_message() == str(number)
     await done.wait()
-    assert await connection.get_message() == "3"
 
 
 async def test_a_pong_completes_earlier_pings_but_not_later_ones(nursery):
@@ -301,16 +333,17 @@ async def test_a_pong_completes_earlier_pings_but_not_later_ones(nursery):
 
 async def test_ping_while_another_task_reads(autojump_clock):
     connection, peer = await server_and_peer()
+
+    async def answer():
+        await peer.send((PONG, (await peer.receive()).payload))
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection.get_message)
         await wait_all_tasks_blocked()
-
-        @nursery.start_soon
-        async def answer():
-            await peer.send((PONG, (await peer.receive()).payload))
-
-        with trio.fail_after(1):
-            await connection.ping()
+        async with trio.open_nursery() as inner:
+            inner.start_soon(answer)
+            with trio.fail_after(1):
+                await connection.ping()
         await peer.send((TEXT, b"x"))
 
 
@@ -440,7 +473,7 @@ async def test_broken_stream_is_1006():
     connection, peer = await server_and_peer()
     await peer.stream.aclose()
     with pytest.raises(ConnectionClosed) as info:
-        await connection.send_message("x")
+        await send_for_ever(connection)
     assert info.value.reason.code == 1006
     assert info.value.__cause__ is None
 
@@ -587,10 +620,13 @@ async def test_concurrent_aclose_all_wait_and_send_one_close(autojump_clock):
 
 async def test_crossing_closes(autojump_clock):
     connection, peer = await server_and_peer()
-    await peer.send((CLOSE, close_payload(4001)))
-    await connection.aclose(4000)
-    assert (await peer.receive()).close == (4000, "")
-    assert await peer.receive_rest() == b""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.aclose, 4000)
+        await wait_all_tasks_blocked()
+        await peer.send((CLOSE, close_payload(4001)))
+        assert (await peer.receive()).close == (4000, "")
+        assert await peer.receive_rest() == b""
+    assert connection.closed.code == 4000
 
 
 @BOTH_ENDS
@@ -608,7 +644,7 @@ async def test_aclose_behind_a_blocked_sender_waits_only_so_long(autojump_clock)
 
     async def sender():
         with pytest.raises(ConnectionClosed):
-            await connection.send_message("x")
+            await connection.send_message(bytes(100_000))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sender)
@@ -616,6 +652,7 @@ async def test_aclose_behind_a_blocked_sender_waits_only_so_long(autojump_clock)
         start = trio.current_time()
         await connection.aclose()
         assert trio.current_time() - start == pytest.approx(7)
+    assert connection.cut_reason == "close timeout"
 
 
 async def test_cancelled_aclose_cuts_at_once(autojump_clock):
@@ -646,4 +683,7 @@ async def test_properties():
     assert server.subprotocol is None
     assert (b"host", b"example.com") in server.handshake_headers
     assert server.closed is None
-    assert "Stream" in server.remote
+    assert isinstance(server.remote, str)
+    assert server.latency is None
+    assert server.bytes_unsent == 0
+    assert server.cut_reason is None

@@ -66,6 +66,9 @@ class Peer:
                     await self._outbox.drained()
                     await self._connection.aclose(*self._farewell)
                 nursery.cancel_scope.cancel()
+        if self._life.cancelled_caught:  # too late for taking leave: nobody listens
+            with trio.move_on_after(0):
+                await self._connection.aclose(*(self._farewell or ()))
 
     async def _read(self, conversation: Conversation) -> None:
         deadline = trio.current_time() + _HELLO_SECONDS

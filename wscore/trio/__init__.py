@@ -16,7 +16,8 @@ A client::
         print(await connection.get_message())
 
 Additions to trio-websocket: ``process_request`` with `HTTPRequest` and `HTTPResponse` answers plain
-HTTP on the same port, ``compression`` turns permessage-deflate on.
+HTTP on the same port, ``compression`` turns permessage-deflate on, `reconnect_websocket_url` keeps
+a client connected.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ from ._client import (
     connect_websocket_url,
     open_websocket,
     open_websocket_url,
+    reconnect_websocket_url,
     wrap_client_stream,
 )
+from ._compression import Compression
 from ._connection import WebSocketConnection
+from ._counters import ServerCounters
 from ._errors import (
     CloseReason,
     ConnectionClosed,
@@ -36,14 +40,19 @@ from ._errors import (
     ConnectionTimeout,
     DisconnectionTimeout,
     HandshakeError,
+    ProxyError,
 )
 from ._http import HTTPRequest, HTTPResponse
+from ._reconnect import WebSocketConnections
 from ._request import WebSocketRequest
 from ._server import WebSocketServer, serve_websocket, wrap_server_stream
+from ._signals import serve_until_signal
 from ._stream import Endpoint
+from ._unix import open_unix_listener
 
 __all__ = [
     "CloseReason",
+    "Compression",
     "ConnectionClosed",
     "ConnectionRejected",
     "ConnectionTimeout",
@@ -52,13 +61,19 @@ __all__ = [
     "HTTPRequest",
     "HTTPResponse",
     "HandshakeError",
+    "ProxyError",
+    "ServerCounters",
     "WebSocketConnection",
+    "WebSocketConnections",
     "WebSocketRequest",
     "WebSocketServer",
     "connect_websocket",
     "connect_websocket_url",
+    "open_unix_listener",
     "open_websocket",
     "open_websocket_url",
+    "reconnect_websocket_url",
+    "serve_until_signal",
     "serve_websocket",
     "wrap_client_stream",
     "wrap_server_stream",

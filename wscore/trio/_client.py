@@ -1,36 +1,38 @@
-"""The client: TCP, TLS and the opening handshake; imports the core and the modules beside it."""
+"""The client's doors, each with its arguments; imports ``_opening``, ``_reconnect``
+and what is below them.
+"""
 
 from __future__ import annotations
 
+import os
 import ssl
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import trio
 
-from wscore import ConnectionType, WSConnection
-from wscore.events import AcceptConnection, RejectConnection, RejectData, Request
-from wscore.extensions import Extension, PerMessageDeflate
 from wscore.typing import Headers
-from wscore.utilities import RemoteProtocolError
 
+from ._compression import Compression
 from ._connection import WebSocketConnection
-from ._errors import ConnectionRejected, ConnectionTimeout, DisconnectionTimeout, HandshakeError
+from ._errors import ConnectionClosed, DisconnectionTimeout, HandshakeError
+from ._opening import find_route, new_opening
 from ._options import (
     CONNECT_TIMEOUT,
     DISCONNECT_TIMEOUT,
     MAX_MESSAGE_SIZE,
     MESSAGE_QUEUE_SIZE,
+    PING_INTERVAL,
+    PING_TIMEOUT,
     RECEIVE_BUFFER_SIZE,
+    SEND_TIMEOUT,
     Options,
 )
+from ._reconnect import FIRST_DELAY, MAX_DELAY, BackOff, WebSocketConnections, is_transient
 from ._stream import abort
-from ._url import parse_url
-
-# How much the client reads of the body of a refusal, and in what portions, in bytes.
-_MAX_REJECT_BODY = 65536
-_RECEIVE_SIZE = 4096
+from ._url import Address, parse_url
 
 
 @asynccontextmanager
@@ -47,50 +49,84 @@ async def open_websocket(
     receive_buffer_size: int | None = RECEIVE_BUFFER_SIZE,
     connect_timeout: float = CONNECT_TIMEOUT,
     disconnect_timeout: float = DISCONNECT_TIMEOUT,
-    compression: bool = False,
+    ping_interval: float | None = PING_INTERVAL,
+    ping_timeout: float | None = PING_TIMEOUT,
+    send_timeout: float = SEND_TIMEOUT,
+    compression: bool | Compression = False,
+    proxy: str | Literal[True] | None = True,
+    unix_socket: str | os.PathLike[str] | None = None,
 ) -> AsyncGenerator[WebSocketConnection, None]:
     """Connect to a WebSocket server; an async context manager that yields the connection.
 
     Args:
-        host: name or address of the server.
+        host: name or address of the server; a name may have other letters than ASCII's (IDNA).
         port: its TCP port.
         resource: the request target, like ``"/chat?room=1"``; ASCII.
         use_ssl: True for TLS with the system's certificates, a context for TLS with that, or False.
         subprotocols: those to offer, the best first.
-        extra_headers: sent with the request, pairs of bytes.
+        extra_headers: sent with the request, pairs of bytes. ``Host`` replaces the default one.
         message_queue_size: messages kept while a ping waits for its pong.
         max_message_size: bytes; a larger message closes the connection with 1009.
         receive_buffer_size: bytes to ask the system for at once; None lets trio choose.
-        connect_timeout: seconds for TCP, TLS and the opening handshake together.
+        connect_timeout: seconds for proxy, TCP, TLS and the opening handshake together.
         disconnect_timeout: seconds to wait for the server's part of the closing handshake.
-        compression: offer permessage-deflate (RFC 7692).
+        ping_interval: seconds without a byte from the server after which it is pinged; None: never.
+        ping_timeout: seconds that it then has for sending anything; None: any time.
+        send_timeout: seconds without progress after which a server that does not read is cut.
+        compression: offer permessage-deflate (RFC 7692): True, or a `Compression` with settings.
+        proxy: True for the proxy that the environment variables ``https_proxy``, ``no_proxy`` and
+            so on (`urllib.request.getproxies`), or the system's settings, name for this server;
+            none of them concerns the machine itself. A URL for another proxy, ``http:``,
+            ``https:`` (``CONNECT``), ``socks5h:``, ``socks5:``, ``socks4a:`` or ``socks4:`` (with
+            the extra ``wscore[proxy]``). None for none.
+        unix_socket: path of a Unix socket to connect to; ``host`` and ``port`` are then just named
+            in the request.
 
     Resource handling:
         The connection is closed on leaving the block, with code 1000 unless it was closed before.
 
     Error handling:
         `HandshakeError` when the connection cannot be opened: `ConnectionRejected` if the server
-        answered with another status than 101, `ConnectionTimeout` if it took too long, the plain
-        class with the `OSError` or TLS error as its cause else. `DisconnectionTimeout` after the
-        block, if the server did not close in time. Exceptions of the block pass unchanged and
-        never in an exception group; none of the above takes their place.
+        answered with another status than 101, redirects among them; `ConnectionTimeout` if it
+        took too long; `ProxyError` if the proxy refused; else the plain class with the `OSError`
+        or TLS error as its cause. ``transient`` says whether trying again may help.
+        `LocalProtocolError` for headers that HTTP does not allow, `ValueError` and `TypeError` for
+        other arguments, before anything is connected to.
+        `DisconnectionTimeout` after the block, if the server did not close in time. Exceptions of
+        the block pass unchanged and never in an exception group; none of the above takes their
+        place.
     """
-    options = Options(message_queue_size, max_message_size, receive_buffer_size, disconnect_timeout)
-    server = _Server(host, port, _check_ssl(use_ssl))
     try:
-        with trio.fail_after(connect_timeout):
-            connection = await _connect(
-                server, resource, subprotocols, extra_headers, options, compression
-            )
-    except trio.TooSlowError:
-        message = f"no connection to {host} port {port} within {connect_timeout:g} s"
-        raise ConnectionTimeout(message) from None
+        connection = await connect_websocket(
+            None,
+            host,
+            port,
+            resource,
+            use_ssl=use_ssl,
+            subprotocols=subprotocols,
+            extra_headers=extra_headers,
+            message_queue_size=message_queue_size,
+            max_message_size=max_message_size,
+            receive_buffer_size=receive_buffer_size,
+            connect_timeout=connect_timeout,
+            disconnect_timeout=disconnect_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            send_timeout=send_timeout,
+            compression=compression,
+            proxy=proxy,
+            unix_socket=unix_socket,
+        )
     except OSError as error:
-        raise HandshakeError(f"cannot connect to {host} port {port}: {error}") from error
+        place = f"{host} port {port}" if unix_socket is None else os.fspath(unix_socket)
+        message = f"cannot connect to {place}: {error}"
+        raise HandshakeError(message, transient=True) from error
     try:
         yield connection
     except BaseException:
-        await connection.aclose()
+        # In a cancelled scope this cuts; that must not replace what the block raised.
+        with suppress(trio.Cancelled):
+            await connection.aclose()
         raise
     if not await connection.close_in_time():
         raise DisconnectionTimeout(f"the server did not close within {disconnect_timeout:g} s")
@@ -104,10 +140,15 @@ def open_websocket_url(
     extra_headers: Headers | None = None,
     message_queue_size: int = MESSAGE_QUEUE_SIZE,
     max_message_size: int = MAX_MESSAGE_SIZE,
+    receive_buffer_size: int | None = RECEIVE_BUFFER_SIZE,
     connect_timeout: float = CONNECT_TIMEOUT,
     disconnect_timeout: float = DISCONNECT_TIMEOUT,
-    receive_buffer_size: int | None = RECEIVE_BUFFER_SIZE,
-    compression: bool = False,
+    ping_interval: float | None = PING_INTERVAL,
+    ping_timeout: float | None = PING_TIMEOUT,
+    send_timeout: float = SEND_TIMEOUT,
+    compression: bool | Compression = False,
+    proxy: str | Literal[True] | None = True,
+    unix_socket: str | os.PathLike[str] | None = None,
 ) -> AbstractAsyncContextManager[WebSocketConnection]:
     """Connect to the WebSocket server that a URL names; an async context manager.
 
@@ -118,7 +159,8 @@ def open_websocket_url(
             print(await connection.get_message())
 
     Args:
-        url: ``ws:`` or ``wss:``. User name and password in it are sent as basic authentication.
+        url: ``ws:`` or ``wss:``. User name and password in it are sent as basic authentication,
+            unless ``extra_headers`` has an ``Authorization``.
         ssl_context: context for a ``wss:`` URL; by default one with the system's certificates.
 
     The other arguments, resource handling and error handling are those of `open_websocket`.
@@ -133,18 +175,23 @@ def open_websocket_url(
         address.resource,
         use_ssl=address.use_ssl,
         subprotocols=subprotocols,
-        extra_headers=address.headers + list(extra_headers or []),
+        extra_headers=_with_credentials(address, extra_headers),
         message_queue_size=message_queue_size,
         max_message_size=max_message_size,
         receive_buffer_size=receive_buffer_size,
         connect_timeout=connect_timeout,
         disconnect_timeout=disconnect_timeout,
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        send_timeout=send_timeout,
         compression=compression,
+        proxy=proxy,
+        unix_socket=unix_socket,
     )
 
 
 async def connect_websocket(
-    nursery: trio.Nursery,
+    nursery: trio.Nursery | None,
     host: str,
     port: int,
     resource: str,
@@ -155,30 +202,48 @@ async def connect_websocket(
     message_queue_size: int = MESSAGE_QUEUE_SIZE,
     max_message_size: int = MAX_MESSAGE_SIZE,
     receive_buffer_size: int | None = RECEIVE_BUFFER_SIZE,
-    compression: bool = False,
+    connect_timeout: float = CONNECT_TIMEOUT,
+    disconnect_timeout: float = DISCONNECT_TIMEOUT,
+    ping_interval: float | None = PING_INTERVAL,
+    ping_timeout: float | None = PING_TIMEOUT,
+    send_timeout: float = SEND_TIMEOUT,
+    compression: bool | Compression = False,
+    proxy: str | Literal[True] | None = True,
+    unix_socket: str | os.PathLike[str] | None = None,
 ) -> WebSocketConnection:
     """Connect to a WebSocket server and return the connection.
 
     Args:
         nursery: not used, as a connection has no background tasks; taken for compatibility with
-            trio-websocket.
+            trio-websocket. None will do.
 
     The other arguments are those of `open_websocket`, which is what you probably want.
 
     Resource handling:
-        The caller closes the connection. There is no timeout for connecting: use `trio.fail_after`.
+        The caller closes the connection.
 
     Error handling:
-        `OSError` if the server cannot be reached, else as `open_websocket`.
+        `OSError` if the server or the proxy cannot be reached, else as `open_websocket`.
     """
     del nursery
-    options = Options(message_queue_size, max_message_size, receive_buffer_size)
-    server = _Server(host, port, _check_ssl(use_ssl))
-    return await _connect(server, resource, subprotocols, extra_headers, options, compression)
+    route = find_route(host, port, use_ssl, unix_socket, proxy)
+    options = Options(
+        message_queue_size=message_queue_size,
+        max_message_size=max_message_size,
+        receive_buffer_size=receive_buffer_size,
+        disconnect_timeout=disconnect_timeout,
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        send_timeout=send_timeout,
+    )
+    opening = new_opening(
+        route.host_header, resource, subprotocols, extra_headers, compression, options
+    )
+    return await opening.connect(route, connect_timeout)
 
 
 async def connect_websocket_url(
-    nursery: trio.Nursery,
+    nursery: trio.Nursery | None,
     url: str,
     ssl_context: ssl.SSLContext | None = None,
     *,
@@ -187,11 +252,24 @@ async def connect_websocket_url(
     message_queue_size: int = MESSAGE_QUEUE_SIZE,
     max_message_size: int = MAX_MESSAGE_SIZE,
     receive_buffer_size: int | None = RECEIVE_BUFFER_SIZE,
-    compression: bool = False,
+    connect_timeout: float = CONNECT_TIMEOUT,
+    disconnect_timeout: float = DISCONNECT_TIMEOUT,
+    ping_interval: float | None = PING_INTERVAL,
+    ping_timeout: float | None = PING_TIMEOUT,
+    send_timeout: float = SEND_TIMEOUT,
+    compression: bool | Compression = False,
+    proxy: str | Literal[True] | None = True,
+    unix_socket: str | os.PathLike[str] | None = None,
 ) -> WebSocketConnection:
     """Connect to the WebSocket server that a URL names and return the connection.
 
     The URL is that of `open_websocket_url`, everything else as in `connect_websocket`.
+
+    Resource handling:
+        The caller closes the connection.
+
+    Error handling:
+        `OSError` if the server or the proxy cannot be reached, else as `open_websocket_url`.
     """
     address = parse_url(url, ssl_context)
     return await connect_websocket(
@@ -201,16 +279,115 @@ async def connect_websocket_url(
         address.resource,
         use_ssl=address.use_ssl,
         subprotocols=subprotocols,
-        extra_headers=address.headers + list(extra_headers or []),
+        extra_headers=_with_credentials(address, extra_headers),
         message_queue_size=message_queue_size,
         max_message_size=max_message_size,
         receive_buffer_size=receive_buffer_size,
+        connect_timeout=connect_timeout,
+        disconnect_timeout=disconnect_timeout,
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        send_timeout=send_timeout,
         compression=compression,
+        proxy=proxy,
+        unix_socket=unix_socket,
+    )
+
+
+def reconnect_websocket_url(
+    url: str,
+    ssl_context: ssl.SSLContext | None = None,
+    *,
+    subprotocols: Iterable[str] | None = None,
+    extra_headers: Headers | None = None,
+    message_queue_size: int = MESSAGE_QUEUE_SIZE,
+    max_message_size: int = MAX_MESSAGE_SIZE,
+    receive_buffer_size: int | None = RECEIVE_BUFFER_SIZE,
+    connect_timeout: float = CONNECT_TIMEOUT,
+    disconnect_timeout: float = DISCONNECT_TIMEOUT,
+    ping_interval: float | None = PING_INTERVAL,
+    ping_timeout: float | None = PING_TIMEOUT,
+    send_timeout: float = SEND_TIMEOUT,
+    compression: bool | Compression = False,
+    proxy: str | Literal[True] | None = True,
+    unix_socket: str | os.PathLike[str] | None = None,
+    first_delay: float = FIRST_DELAY,
+    max_delay: float = MAX_DELAY,
+    should_retry: Callable[[HandshakeError | ConnectionClosed], bool] = is_transient,
+) -> WebSocketConnections:
+    """Connect to the WebSocket server that a URL names, and again whenever that connection ends.
+
+    ::
+
+        async with reconnect_websocket_url("wss://example.com/news") as connections:
+            async for connection in connections:
+                try:
+                    while True:
+                        print(await connection.get_message())
+                except ConnectionClosed:
+                    continue  # connect again
+
+    The loop ends by ``break``, by an exception, or when trying again makes no sense: then the
+    iterator raises what ended the last connection or attempt.
+
+    Between two connections there is a random wait, so that the clients of a server that comes back
+    do not all come at once (RFC 6455 section 7.2.3): from 0 to ``first_delay`` seconds, and to
+    twice as much after each failure, up to ``max_delay``. A connection that lived longer than the
+    wait before it could have been starts anew. A server's ``Retry-After`` is waited for before.
+
+    Args:
+        first_delay: seconds, the most that the first wait can take.
+        max_delay: seconds, the most that any wait can take, ``Retry-After`` apart.
+        should_retry: told why a connection was not opened, or why it ended; False raises that
+            error. By default the error's ``transient``: true for failures of the network, timeouts,
+            the statuses 408, 429 and from 500 on, the close codes 1000, 1001, 1005, 1006, 1011 to
+            1014 and 3008; false for TLS certificates, other statuses and other codes.
+
+    The other arguments are those of `open_websocket_url`.
+
+    Resource handling:
+        Each connection is closed, with code 1000 if it is open, when the loop's body is done with
+        it; the last one on leaving the ``async with`` block, whichever way, without which the
+        iterator does not start. Nothing runs in the background.
+
+    Error handling:
+        `HandshakeError` and its subclasses, or `ConnectionClosed`, as ``should_retry`` decides. A
+        failure that is tried again is logged at INFO, in one line. What the loop's body raises
+        passes unchanged, so catch `ConnectionClosed` in it.
+
+    Raises:
+        ValueError: the URL is not one of a WebSocket, or it and ``ssl_context`` contradict; or a
+            delay is negative, or ``max_delay`` the smaller one.
+    """
+    address = parse_url(url, ssl_context)
+    return WebSocketConnections(
+        partial(
+            connect_websocket_url,
+            None,
+            url,
+            ssl_context,
+            subprotocols=tuple(subprotocols or ()),
+            extra_headers=extra_headers,
+            message_queue_size=message_queue_size,
+            max_message_size=max_message_size,
+            receive_buffer_size=receive_buffer_size,
+            connect_timeout=connect_timeout,
+            disconnect_timeout=disconnect_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            send_timeout=send_timeout,
+            compression=compression,
+            proxy=proxy,
+            unix_socket=unix_socket,
+        ),
+        f"{address.host} port {address.port}",
+        BackOff(first_delay, max_delay),
+        should_retry,
     )
 
 
 async def wrap_client_stream(
-    nursery: trio.Nursery,
+    nursery: trio.Nursery | None,
     stream: trio.abc.Stream,
     host: str,
     resource: str,
@@ -220,153 +397,51 @@ async def wrap_client_stream(
     message_queue_size: int = MESSAGE_QUEUE_SIZE,
     max_message_size: int = MAX_MESSAGE_SIZE,
     receive_buffer_size: int | None = RECEIVE_BUFFER_SIZE,
+    connect_timeout: float = CONNECT_TIMEOUT,
     disconnect_timeout: float = DISCONNECT_TIMEOUT,
-    compression: bool = False,
+    ping_interval: float | None = PING_INTERVAL,
+    ping_timeout: float | None = PING_TIMEOUT,
+    send_timeout: float = SEND_TIMEOUT,
+    compression: bool | Compression = False,
 ) -> WebSocketConnection:
     """Open a WebSocket over any stream, as its client.
 
     Args:
-        nursery: not used; taken for compatibility with trio-websocket.
+        nursery: not used; taken for compatibility with trio-websocket. None will do.
         stream: any trio stream that carries bytes both ways.
         host: for the ``Host`` header.
         resource: the request target.
+        connect_timeout: seconds for the opening handshake.
 
     The other arguments are those of `open_websocket`.
 
     Resource handling:
         The caller closes the connection, and with it the stream; after an error it is closed
-        already. There is no timeout for the handshake: use `trio.fail_after`.
+        already.
 
     Error handling:
-        `HandshakeError` as in `open_websocket`.
+        `HandshakeError`, `ConnectionRejected` and `ConnectionTimeout` as in `open_websocket`.
     """
     del nursery
-    options = Options(message_queue_size, max_message_size, receive_buffer_size, disconnect_timeout)
-    request = _request(host, resource, subprotocols, extra_headers, compression)
-    return await _open(stream, request, options)
-
-
-@dataclass(frozen=True)
-class _Server:
-    host: str
-    port: int
-    ssl_context: ssl.SSLContext | None
-
-    @property
-    def host_header(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        default_port = 80 if self.ssl_context is None else 443
-        return host if self.port == default_port else f"{host}:{self.port}"
-
-
-def _check_ssl(use_ssl: bool | ssl.SSLContext) -> ssl.SSLContext | None:
-    if use_ssl is True:
-        return ssl.create_default_context()
-    if use_ssl is False:
-        return None
-    if isinstance(use_ssl, ssl.SSLContext):
-        return use_ssl
-    raise TypeError(f"use_ssl is a bool or an SSLContext, not {type(use_ssl).__name__}")
-
-
-def _request(
-    host: str,
-    resource: str,
-    subprotocols: Iterable[str] | None,
-    extra_headers: Headers | None,
-    compression: bool,
-) -> Request:
-    extensions: list[Extension] = [PerMessageDeflate()] if compression else []
-    return Request(
-        host=host,
-        target=resource,
-        extensions=extensions,
-        extra_headers=list(extra_headers or []),
-        subprotocols=list(subprotocols or []),
-    )
-
-
-async def _connect(
-    server: _Server,
-    resource: str,
-    subprotocols: Iterable[str] | None,
-    extra_headers: Headers | None,
-    options: Options,
-    compression: bool,
-) -> WebSocketConnection:
-    request = _request(server.host_header, resource, subprotocols, extra_headers, compression)
-    tcp_stream = await trio.open_tcp_stream(server.host, server.port)
-    if server.ssl_context is None:
-        return await _open(tcp_stream, request, options)
-    stream = trio.SSLStream(
-        tcp_stream, server.ssl_context, server_hostname=server.host, https_compatible=True
+    options = Options(
+        message_queue_size=message_queue_size,
+        max_message_size=max_message_size,
+        receive_buffer_size=receive_buffer_size,
+        disconnect_timeout=disconnect_timeout,
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        send_timeout=send_timeout,
     )
     try:
-        await stream.do_handshake()
-    except trio.BrokenResourceError as error:
-        await abort(stream)
-        cause = error.__cause__ or error
-        message = f"the TLS handshake with {server.host} port {server.port} failed: {cause}"
-        raise HandshakeError(message) from cause
+        opening = new_opening(host, resource, subprotocols, extra_headers, compression, options)
     except BaseException:
         await abort(stream)
         raise
-    return await _open(stream, request, options)
+    return await opening.connect_over(stream, connect_timeout)
 
 
-async def _open(stream: trio.abc.Stream, request: Request, options: Options) -> WebSocketConnection:
-    """Do the opening handshake; close the stream if it fails."""
-    ws = options.new_core(ConnectionType.CLIENT)
-    try:
-        # A server may refuse without reading; then its answer is there all the same.
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await stream.send_all(ws.send(request))
-        accepted = await _read_response(stream, ws)
-    except RemoteProtocolError as error:
-        await abort(stream)
-        raise HandshakeError(f"the server's handshake is wrong: {error}") from error
-    except BaseException:
-        await abort(stream)
-        raise
-    return WebSocketConnection(
-        stream,
-        ws,
-        options,
-        path=request.target,
-        subprotocol=accepted.subprotocol,
-        handshake_headers=tuple(accepted.extra_headers),
-    )
-
-
-async def _read_response(stream: trio.abc.Stream, ws: WSConnection) -> AcceptConnection:
-    """Read the answer to the handshake; the core limits its head, and this its body."""
-    rejection: RejectConnection | None = None
-    body = b""
-    data: bytes | bytearray = b""
-    complete = False
-    while not complete:
-        for event in ws.events():
-            if isinstance(event, AcceptConnection):
-                return event
-            if isinstance(event, RejectConnection):
-                rejection = event
-                complete = not event.has_body
-            elif isinstance(event, RejectData):
-                body += event.data
-                complete = event.body_finished or len(body) >= _MAX_REJECT_BODY
-        if not complete:
-            try:
-                data = await stream.receive_some(_RECEIVE_SIZE)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
-            if data:
-                ws.receive_data(bytes(data))
-            elif rejection is None:
-                raise HandshakeError("the server closed the connection without an answer")
-            else:
-                complete = True
-    assert rejection is not None
-    headers = tuple(rejection.headers)
-    raise ConnectionRejected(
-        rejection.status_code, headers, body[:_MAX_REJECT_BODY] if rejection.has_body else None
-    )
+def _with_credentials(address: Address, extra_headers: Headers | None) -> Headers:
+    """The user's headers, after those of the URL that they do not replace."""
+    headers = list(extra_headers or [])
+    names = {name.lower() for name, _ in headers}
+    return [header for header in address.headers if header[0].lower() not in names] + headers

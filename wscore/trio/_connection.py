@@ -1,46 +1,36 @@
-"""One WebSocket connection over any trio stream; imports the core and the transport's leaves.
+"""One WebSocket connection as tasks see it; imports the core and the modules beside it.
 
-Two rules carry the whole module.
+What happens by itself is in ``_session``, how bytes travel in ``_wire``. The methods here ask the
+session to do something, and wait where there is something to wait for. They take no lock and make
+no task, and with the wire of a plain socket a message that can be returned or sent at once costs
+no more than the calls and the system's own part.
 
-*Whoever waits reads.* There is no reader task: a task that waits for something from the peer
-(a message, a pong, the peer's Close) reads the stream itself; others that wait meanwhile are
-parked, and woken after every step, so that one of them takes over. Not reading is the
-back-pressure.
+*Cancellation.* A frame exists from the moment it is encoded, and from then on it is sent, whatever
+becomes of the task: it stands in the wire's queue in one piece. So `send_message` waits before it
+encodes (cancelled there, it has sent nothing) and after (cancelled there, the frame leaves
+later). A message is handed to a waiting task together with its wake-up, so that no cancellation
+comes between the two and nothing is lost.
 
-*Whoever holds the wire writes.* The wire is a FIFO lock; a frame is encoded only when its
-sender holds it, so that a sender cancelled in the queue has sent nothing. A cancelled
-``send_all`` may have written half a frame, after which nothing could be sent: the connection
-is cut at once. What the protocol makes us answer (pongs, the reply to a Close) is written by a
-short-lived task of its own, since otherwise a cancelled ``get_message`` could cut a pong in half.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from contextlib import suppress
 
 import trio
 
 from wscore import WSConnection
-from wscore.connection import ConnectionState
-from wscore.events import (
-    BytesMessage,
-    CloseConnection,
-    Event,
-    Message,
-    Ping,
-    Pong,
-    TextMessage,
-)
+from wscore.connection import Connection
+from wscore.events import BytesMessage, Event, Ping, Pong, TextMessage
 
 from ._errors import CloseReason, ConnectionClosed
 from ._options import Options
-from ._stream import Endpoint, abort, linger, stream_endpoint
+from ._session import MAX_UNSENT, PingTicket, Session
+from ._stream import Endpoint
 
-_MAX_UNSENT_REPLIES = 16
 _MESSAGES_PER_CHECKPOINT = 64
-_ABNORMAL_CLOSURE = 1006
+# `async for` ends with these, and raises with all others: the peer has finished, or leaves.
+_NORMAL_ENDS = frozenset({1000, 1001})
 
 
 class WebSocketConnection(trio.abc.AsyncResource):
@@ -48,53 +38,50 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
     Any number of tasks may call any of the methods at the same time. Messages are sent in the
     order of the calls, and each message goes to exactly one caller of `get_message`.
+    ``async for message in connection`` takes messages until the peer closes with code 1000 or 1001,
+    and raises `ConnectionClosed` at every other end.
 
-    Nothing is read while no task waits in `get_message`, `ping` or `aclose`: the peer is slowed
-    down by TCP, and its pings are answered later.
+    The connection lives by itself: pings are answered, the peer's Close is noticed, and a peer that
+    does not answer pings is found, also while no task waits. It reads ahead
+    ``message_queue_size`` messages; beyond, the peer is slowed down by TCP.
 
     Resource handling:
-        The connection owns its stream. `aclose`, also a cancelled one, closes it.
+        The connection owns its stream. `aclose`, also a cancelled one, closes it; so does the end
+        of the connection for any other reason, and the end of the trio run.
 
     Error handling:
         Every method raises `ConnectionClosed` once the connection is closed or lost, with the
         same reason as `closed`. Errors of the stream do not escape.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_handshake_headers",
+        "_path",
+        "_session",
+        "_subprotocol",
+        "_turns",
+        "_unyielded",
+    )
+
     def __init__(
         self,
         stream: trio.abc.Stream,
-        ws: WSConnection,
+        ws: WSConnection | Connection,
         options: Options,
         *,
         path: str,
         subprotocol: str | None,
         handshake_headers: tuple[tuple[bytes, bytes], ...],
     ) -> None:
-        self._stream = stream
-        self._ws = ws
         self._path = path
         self._subprotocol = subprotocol
         self._handshake_headers = handshake_headers
-        self._local = stream_endpoint(stream, local=True)
-        self._remote = stream_endpoint(stream, local=False)
-        self._message_queue_size = max(1, options.message_queue_size)
-        self._receive_buffer_size = options.receive_buffer_size
-        self._disconnect_timeout = options.disconnect_timeout
-
-        self._closed: CloseReason | None = None
-        self._lost = False  # nothing more will be read or written
-        self._closing = False  # a task is in aclose()
-        self._ended = False  # the stream is closed
-
-        self._changed = trio.lowlevel.ParkingLot()  # woken after every step of any kind
-        self._reading = False
-        self._messages: deque[str | bytes] = deque()
-        self._unyielded = 0  # messages returned since the last checkpoint
-        self._pings: dict[bytes, object] = {}
-
-        self._wire = trio.StrictFIFOLock()
-        self._replies: list[bytes] = []
-        self._replying = False
+        self._unyielded = 1  # messages since a task last waited; 0: it just did
+        self._turns: trio.StrictFIFOLock | None = None  # of senders, once one had to wait
+        core = ws.connection if isinstance(ws, WSConnection) else ws
+        assert core is not None, "the opening handshake is not finished"
+        self._session = Session(stream, core, options)
 
     @property
     def closed(self) -> CloseReason | None:
@@ -103,27 +90,37 @@ class WebSocketConnection(trio.abc.AsyncResource):
         Whichever end was first, as seen from here: the peer's code and reason, or those given to
         `aclose`; 1006 when the connection was lost.
         """
-        return self._closed
+        return self._session.closed
+
+    @property
+    def cut_reason(self) -> str | None:
+        """Why this end cut the connection without being asked to; None if it did not.
+
+        One of ``"ping timeout"``: no sign of life; ``"send timeout"``: the peer took nothing of
+        what was sent; ``"close timeout"``: it did not answer our Close; ``"unsent limit"``: it was
+        too slow for a broadcast; ``"internal error"``: a mistake of this library, which is logged.
+        """
+        return self._session.cut_reason
 
     @property
     def is_client(self) -> bool:
         """Whether this end opened the connection."""
-        return self._ws.client
+        return self._session.core.client
 
     @property
     def is_server(self) -> bool:
         """Whether this end accepted the connection."""
-        return not self._ws.client
+        return not self._session.core.client
 
     @property
     def local(self) -> Endpoint | str:
         """This end's address; a description, if the stream is not TCP."""
-        return self._local
+        return self._session.local
 
     @property
     def remote(self) -> Endpoint | str:
         """The peer's address; a description, if the stream is not TCP."""
-        return self._remote
+        return self._session.remote
 
     @property
     def path(self) -> str:
@@ -140,15 +137,27 @@ class WebSocketConnection(trio.abc.AsyncResource):
         """The headers the peer sent in the handshake, names in lower case."""
         return self._handshake_headers
 
+    @property
+    def latency(self) -> float | None:
+        """Seconds from the last answered ping to its pong; None before the first.
+
+        The pings of the keepalive count too, which come only when the peer is silent.
+        """
+        return self._session.latency
+
+    @property
+    def bytes_unsent(self) -> int:
+        """Bytes that are to be sent and that the system has not taken yet."""
+        return self._session.wire.unsent
+
     # Receiving
 
     async def get_message(self) -> str | bytes:
         """Return the next message, a str for a text message and bytes for a binary one.
 
         Messages that were received before the peer's Close, or before the connection was lost, are
-        still returned after it. A cancelled call
-        loses no message. The call is a checkpoint whenever it has to wait, and at least once in
-        64 messages.
+        still returned after it. A cancelled call loses no message. The call is a checkpoint
+        whenever it has to wait, and at least once in 64 messages sent or received.
 
         Raises:
             ConnectionClosed: the connection is closed and its last message was returned, or
@@ -157,116 +166,89 @@ class WebSocketConnection(trio.abc.AsyncResource):
         if self._unyielded >= _MESSAGES_PER_CHECKPOINT:
             self._unyielded = 0
             await trio.lowlevel.checkpoint()
-        while not self._messages:
-            if self._closed is None:
-                await self._advance()
-            elif not self._process_leftovers():
-                await trio.lowlevel.checkpoint()
-                raise ConnectionClosed(self._closed)
+        session = self._session
+        if not session.messages:
+            if session.wire.unsent:
+                session.flush()
+            if not session.messages:  # a connection found lost by the flush is read to its end
+                return await self._wait_for_message()
         self._unyielded += 1
-        message = self._messages.popleft()
-        self._notify()
+        message = session.messages.pop(0)
+        if len(session.messages) < session.queue_size and not session.wire.reading:
+            session.proceed()
         return message
 
-    async def _advance(self) -> None:
-        """Make one step towards whatever the caller waits for; the caller checks and repeats."""
-        if self._reading or self._is_full():
-            await self._changed.park()
-            return
-        if self._process():
-            self._notify()
-            return
-        self._reading = True
+    async def _wait_for_message(self) -> str | bytes:
+        session = self._session
         self._unyielded = 0
+        if session.closed is None:
+            task = trio.lowlevel.current_task()
+
+            def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+                session.getters.remove(task)
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            session.getters.append(task)
+            message: str | bytes | None = await trio.lowlevel.wait_task_rescheduled(abort)
+            if message is not None:
+                return message
+        else:
+            await trio.lowlevel.checkpoint()
+        raise session.closed_error()
+
+    def __aiter__(self) -> WebSocketConnection:
+        return self
+
+    async def __anext__(self) -> str | bytes:
         try:
-            data = await self._stream.receive_some(self._receive_buffer_size)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            data = b""
-        finally:
-            self._reading = False
-            self._notify()
-        if not data:
-            self._lose()
-        elif not self._ended:
-            self._ws.receive_data(bytes(data))
-            self._process()
-
-    def _process(self) -> bool:
-        """Handle received events until one of the queues is full; say whether there were any."""
-        progress = False
-        for event in self._ws.events():
-            progress = True
-            self._handle(event)
-            if self._is_full():
-                break
-        return progress
-
-    def _process_leftovers(self) -> bool:
-        """Handle what was received before a failing send found the connection lost."""
-        return self._lost and not self._ended and self._process()
-
-    def _is_full(self) -> bool:
-        return (
-            len(self._messages) >= self._message_queue_size
-            or len(self._replies) >= _MAX_UNSENT_REPLIES
-        )
-
-    def _handle(self, event: Event) -> None:
-        if isinstance(event, Message):
-            if not self._closing:
-                self._messages.append(event.data)
-        elif isinstance(event, Ping):
-            if self._ws.state is ConnectionState.OPEN:
-                self._reply(event.response())
-        elif isinstance(event, Pong):
-            self._resolve_pings(bytes(event.payload))
-        elif isinstance(event, CloseConnection):
-            # The peer's Close, or our verdict on a violation: answered in the same way.
-            if self._closed is None:
-                self._closed = CloseReason(int(event.code), event.reason or None)
-            if self._ws.state is ConnectionState.REMOTE_CLOSING:
-                self._reply(event.response())
-
-    def _lose(self) -> CloseReason:
-        """Note that the stream is of no more use."""
-        self._lost = True
-        if self._closed is None:
-            self._closed = CloseReason(_ABNORMAL_CLOSURE)
-        self._notify()
-        return self._closed
-
-    def _notify(self) -> None:
-        if self._changed:
-            self._changed.unpark_all()
+            return await self.get_message()
+        except ConnectionClosed as error:
+            if error.reason.code in _NORMAL_ENDS:
+                raise StopAsyncIteration from None
+            raise
 
     # Sending
 
-    async def send_message(self, message: str | bytes) -> None:
+    async def send_message(self, message: str | bytes | bytearray | memoryview) -> None:
         """Send one message, a str as text and bytes as binary.
 
-        Returns when the stream took all of it, so a slow peer slows the caller down. Cancelled
-        while other senders are before it, the call has sent nothing. Cancelled while its own
-        frame is being written, it cuts the connection (code 1006), as the peer could make no
-        sense of what follows half a frame.
+        Waits while more than 64 KiB are unsent, before and after, so that a slow peer slows the
+        caller down. Cancelled before, it has sent nothing. Cancelled after, the message is
+        sent later, unless the connection is lost. The call is a checkpoint whenever it has to wait,
+        and at least once in 64 messages sent or received.
+
+        Args:
+            message: bytes may also be a bytearray or a memoryview, and may be changed after the
+                call.
 
         Raises:
             ConnectionClosed: the connection is closed, being closed, or was lost while sending.
             ValueError: ``message`` is neither str nor bytes.
         """
-        if isinstance(message, str):
-            await self._send(TextMessage(message))
-        elif isinstance(message, (bytes, bytearray, memoryview)):
-            await self._send(BytesMessage(bytes(message)))
+        event = TextMessage(message) if type(message) is str else _message_event(message)
+        session = self._session
+        wire = session.wire
+        if (
+            wire.unsent > MAX_UNSENT
+            or self._unyielded >= _MESSAGES_PER_CHECKPOINT
+            or (self._turns is not None and self._turns.locked())
+        ):
+            await self._send_in_turn(event)
         else:
-            raise ValueError(f"a message is str or bytes, not {type(message).__name__}")
+            # A reply to what a task just waited for, or to one of several: that was a checkpoint.
+            if self._unyielded and not session.messages:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            self._unyielded += 1
+            session.send(event)
+        if wire.unsent > MAX_UNSENT or wire.broken:
+            await self._wait_sent()
 
     async def ping(self, payload: bytes | None = None) -> None:
         """Send a ping and wait for its pong.
 
         A peer may answer only the last of several pings (RFC 6455 section 5.5.3), so a pong
-        completes the earlier pings as well. Messages that arrive before the pong are kept for
-        `get_message`, up to ``message_queue_size`` of them; beyond, the pong waits until
-        they are taken.
+        completes the earlier pings as well. A pong behind more than ``message_queue_size``
+        messages is seen when they are taken.
 
         Args:
             payload: at most 125 bytes, different from those of all other pings under way;
@@ -278,24 +260,20 @@ class WebSocketConnection(trio.abc.AsyncResource):
         """
         if payload is None:
             payload = os.urandom(8)
-        if payload in self._pings:
+        session = self._session
+        if session.pings is not None and payload in session.pings:
             raise ValueError(f"a ping with payload {payload!r} is under way")
-        ticket = self._pings[payload] = object()
+        done = trio.Event()
+        ticket = PingTicket(trio.current_time(), done)
+        session.add_ping(payload, ticket)
         try:
-            await self._send(Ping(payload))
-            while self._pings.get(payload) is ticket:
-                if self._closed is not None:
-                    raise ConnectionClosed(self._closed)
-                await self._advance()
+            await self._send_in_turn(Ping(payload))
+            await self._wait_sent()
+            await done.wait()
         finally:
-            if self._pings.get(payload) is ticket:
-                del self._pings[payload]
-
-    def _resolve_pings(self, payload: bytes) -> None:
-        if payload in self._pings:
-            while next(iter(self._pings)) != payload:
-                del self._pings[next(iter(self._pings))]
-            del self._pings[payload]
+            session.remove_ping(payload, ticket)
+        if not ticket.answered:
+            raise session.closed_error()
 
     async def pong(self, payload: bytes | None = None) -> None:
         """Send an unsolicited pong, a one-way sign of life (RFC 6455 section 5.5.3).
@@ -306,63 +284,31 @@ class WebSocketConnection(trio.abc.AsyncResource):
         Raises:
             ConnectionClosed: the connection is closed or being closed.
         """
-        await self._send(Pong(payload or b""))
+        await self._send_in_turn(Pong(payload or b""))
+        await self._wait_sent()
 
-    async def _send(self, event: Event) -> None:
-        """Wait for the wire, then encode and write one event."""
-        try:
-            self._wire.acquire_nowait()  # without a checkpoint when nobody else sends
-        except trio.WouldBlock:
-            await self._wire.acquire()
-        try:
-            # The last moment to be cancelled with nothing sent.
-            await trio.lowlevel.checkpoint_if_cancelled()
-            if self._closed is not None:
-                raise ConnectionClosed(self._closed)
-            await self._transmit(self._ws.send(event))
-        finally:
-            self._wire.release()
+    async def _send_in_turn(self, event: Event) -> None:
+        """Send one event when all who called before have, and little enough is unsent."""
+        self._unyielded = 0
+        if self._turns is None:
+            self._turns = trio.StrictFIFOLock()
+        session = self._session
+        async with self._turns:
+            while session.wire.unsent > MAX_UNSENT and session.closed is None:
+                await session.wait_for_change()
+            session.send(event)
 
-    async def _transmit(self, data: bytes) -> None:
-        """Write encoded frames, after the replies that wait; the caller holds the wire."""
-        if self._replies:
-            data = b"".join(self._replies) + data
-            self._replies.clear()
-        try:
-            await self._stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise ConnectionClosed(self._lose()) from None
-        except BaseException:
-            self._messages.clear()
-            await self._cut()
-            raise
-
-    def _reply(self, event: Event) -> None:
-        """Queue the answer that the protocol demands, and see that it is written."""
-        self._replies.append(self._ws.send(event))
-        if not self._replying:
-            self._replying = True
-            trio.lowlevel.spawn_system_task(self._write_replies)
-
-    async def _write_replies(self) -> None:
-        """Write the queued replies; end the connection if one was the reply to a Close."""
-        try:
-            while self._replies:
-                async with self._wire:
-                    if self._replies:  # else a sender took them along
-                        await self._transmit(b"")
-                self._notify()
-            if self._ws.state is ConnectionState.CLOSED and not self._closing:
-                with trio.move_on_after(self._disconnect_timeout):
-                    await self._finish()
-                await self._cut()
-        except ConnectionClosed:
-            self._replies.clear()
-        except Exception:  # a stream's own kind of error must not end the whole run
-            await self._cut()
-        finally:
-            self._replying = False
-            self._notify()
+    async def _wait_sent(self) -> None:
+        """Wait until so little is unsent that a message may count as sent."""
+        session = self._session
+        if session.wire.unsent > MAX_UNSENT:
+            session.flush()
+        while session.wire.unsent > MAX_UNSENT:
+            await session.wait_for_change()
+        if session.wire.broken:
+            while session.closed is None:
+                await session.wait_for_change()
+            raise session.closed_error()
 
     # Closing
 
@@ -381,54 +327,38 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
     async def close_in_time(self, code: int = 1000, reason: str | None = None) -> bool:
         """Do what `aclose` does; return False if the peer took too long and the stream was cut."""
-        self._messages.clear()
-        if self._closing or self._ended:
-            await self._wait_ended()
-            return True
-        self._closing = True
+        session = self._session
+        why: str | None = None
         try:
-            with trio.move_on_after(self._disconnect_timeout) as scope:
-                with suppress(ConnectionClosed):
-                    await self._shake_hands(code, reason)
-                await self._finish()
+            if session.closed is None:
+                session.close(code, reason)
+            else:
+                session.discard()
+            await trio.lowlevel.checkpoint()
+            with trio.move_on_after(session.options.disconnect_timeout) as scope:
+                await session.wait_ended()
+            if scope.cancelled_caught:
+                why = "close timeout"
         finally:
-            await self._cut()
-        return not scope.cancelled_caught
-
-    async def _wait_ended(self) -> None:
-        """Wait for another task's `aclose`, which takes no longer than it may."""
-        await trio.lowlevel.checkpoint()
-        while not self._ended:
-            await self._changed.park()
-
-    async def _shake_hands(self, code: int, reason: str | None) -> None:
-        """Send a Close, unless the connection is closed already, and wait for the peer's."""
-        if self._closed is None:
-            self._closed = CloseReason(code, reason)
-            self._notify()
-            async with self._wire:
-                if self._ws.state is ConnectionState.OPEN and not self._lost:
-                    await self._transmit(self._ws.send(CloseConnection(code, reason)))
-        while self._ws.state is not ConnectionState.CLOSED and not self._lost:
-            await self._advance()
-        while self._replying:
-            await self._changed.park()
-
-    async def _finish(self) -> None:
-        """Close the stream; after a closing handshake, let the peer read the last bytes first."""
-        if not self._lost:
-            await linger(self._stream, half_close=self.is_server)
-        with suppress(trio.BrokenResourceError):
-            await self._stream.aclose()
-        self._ended = True
-        self._lose()
-
-    async def _cut(self) -> None:
-        """Close the stream at once, with whatever is on its way; does nothing when it is closed."""
-        if not self._ended:
-            self._ended = True
-            self._lose()
-            await abort(self._stream)
+            session.cut(why)
+            with trio.CancelScope(shield=True):
+                await session.wait_ended()
+        return why is None
 
     def __str__(self) -> str:
-        return f"{'client' if self.is_client else 'server'} connection with {self._remote}"
+        return f"{'client' if self.is_client else 'server'} connection with {self.remote}"
+
+
+def _message_event(message: object) -> Event:
+    """The event that sends a message.
+
+    Raises:
+        ValueError: ``message`` is neither str nor bytes.
+    """
+    if isinstance(message, str):
+        return TextMessage(message)
+    if isinstance(message, memoryview) and not message.c_contiguous:
+        return BytesMessage(bytes(message))
+    if isinstance(message, (bytes, bytearray, memoryview)):
+        return BytesMessage(message)  # type: ignore[arg-type]
+    raise ValueError(f"a message is str or bytes, not {type(message).__name__}")

@@ -1,4 +1,4 @@
-"""The server: listeners, and one isolated task for each connection; imports the modules beside it.
+"""The server: one isolated task for each connection, and stopping; imports the modules beside it.
 
 Nothing that one client sends and nothing that one handler raises reaches another connection. The
 client's faults are one line at INFO each, the handler's errors one traceback each, both on the
@@ -9,56 +9,65 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import h11
 import trio
 
-from ._errors import ConnectionClosed, HandshakeError
-from ._http import (
-    Exchange,
-    HTTPRequest,
-    HTTPResponse,
-    ProcessRequest,
-    RequestError,
-    RequestLost,
-    text_response,
-)
+from wscore.typing import Headers
+
+from ._accept import Acceptor
+from ._compression import Compression, new_extensions
+from ._counters import ServerCounters
+from ._errors import CloseReason, ConnectionClosed, HandshakeError
+from ._exchange import Exchange, RequestError, RequestLost
+from ._http import HTTPRequest, HTTPResponse, ProcessRequest, text_response
 from ._options import (
     CONNECT_TIMEOUT,
     DISCONNECT_TIMEOUT,
     MAX_MESSAGE_SIZE,
     MESSAGE_QUEUE_SIZE,
+    PING_INTERVAL,
+    PING_TIMEOUT,
     RECEIVE_BUFFER_SIZE,
+    SEND_TIMEOUT,
     Options,
 )
-from ._request import WebSocketRequest, propose
-from ._stream import Endpoint, abort, socket_endpoint, stream_endpoint
+from ._origins import AllowedOrigins, OriginPolicy
+from ._request import HandshakePolicy, WebSocketRequest, propose
+from ._stream import Endpoint, abort, socket_endpoint
+from ._unix import UnixListener
 
 logger = logging.getLogger("wscore.trio")
 
 Handler = Callable[[WebSocketRequest], Awaitable[object]]
 
-# A cancelled server gives its clients this long to take the Close, in seconds.
-_CANCELLED_GRACE = 2.0
+# What clients and handlers are given when the server stops, in seconds.
+GRACE = 10.0
 _NORMAL_CLOSURE = 1000
 _GOING_AWAY = 1001
+_ABNORMAL_CLOSURE = 1006
 _INTERNAL_ERROR = 1011
 # Codes with which a connection ends because the peer did something wrong, or vanished.
 _PEER_FAULTS = frozenset({1002, 1006, 1007, 1009})
 
 
-class WebSocketServer:
+class WebSocketServer(trio.abc.AsyncResource):
     """Serves WebSockets on listeners; `serve_websocket` makes one.
 
     Args:
         handler: called with a `WebSocketRequest` for each client; see `serve_websocket`.
-        listeners: at least one; the server closes them.
+        listeners: at least one, of any kind of trio stream; the server closes them.
 
     The other arguments are those of `serve_websocket`.
+
+    Attributes:
+        counters: what the server counted so far, a `ServerCounters`.
+
+    Raises:
+        ValueError: there is no listener, or an argument cannot be what it is.
     """
 
     def __init__(
@@ -72,18 +81,51 @@ class WebSocketServer:
         receive_buffer_size: int | None = RECEIVE_BUFFER_SIZE,
         connect_timeout: float = CONNECT_TIMEOUT,
         disconnect_timeout: float = DISCONNECT_TIMEOUT,
+        ping_interval: float | None = PING_INTERVAL,
+        ping_timeout: float | None = PING_TIMEOUT,
+        send_timeout: float = SEND_TIMEOUT,
+        grace: float = GRACE,
         process_request: ProcessRequest | None = None,
+        origins: AllowedOrigins | None = None,
+        subprotocols: Iterable[str] = (),
+        extra_headers: Headers | None = None,
+        compression: bool | Compression = False,
     ) -> None:
         if not listeners:
             raise ValueError("a server needs at least one listener")
+        new_extensions(compression)  # what cannot be is found now, and not with the first client
+        self.counters = ServerCounters()
         self._handler = handler
         self._listeners = list(listeners)
+        self._endpoints = [_listener_endpoint(listener) for listener in listeners]
         self._handler_nursery = handler_nursery
         self._connect_timeout = connect_timeout
+        self._grace = grace
         self._process_request = process_request
         self._options = Options(
-            message_queue_size, max_message_size, receive_buffer_size, disconnect_timeout
+            message_queue_size=message_queue_size,
+            max_message_size=max_message_size,
+            receive_buffer_size=receive_buffer_size,
+            disconnect_timeout=disconnect_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            send_timeout=send_timeout,
         )
+        self._policy = HandshakePolicy(
+            subprotocols=_checked_subprotocols(subprotocols),
+            extra_headers=_checked_headers(extra_headers),
+            compression=compression,
+            origins=None if origins is None else OriginPolicy(origins),
+        )
+        self._scope = trio.CancelScope()  # around all of run(); its deadline ends the grace
+        self._started = False
+        self._stopping = trio.Event()
+        self._ended = trio.Event()
+        # Who has to hear that the server stops, and how many tasks there are with what they do.
+        self._handshakes: set[trio.CancelScope] = set()
+        self._requests: set[WebSocketRequest] = set()
+        self._tasks = 0
+        self._idle = trio.lowlevel.ParkingLot()
 
     @property
     def port(self) -> int:
@@ -92,117 +134,253 @@ class WebSocketServer:
         Raises:
             RuntimeError: there are several listeners, or the one does not listen on TCP.
         """
-        if len(self._listeners) > 1:
+        if len(self._endpoints) > 1:
             raise RuntimeError("the server has several listeners; see the property listeners")
-        endpoint = self.listeners[0]
+        endpoint = self._endpoints[0]
         if not isinstance(endpoint, Endpoint):
             raise RuntimeError(f"this listener has no port: {endpoint}")
         return endpoint.port
 
     @property
     def listeners(self) -> list[Endpoint | str]:
-        """Where the server listens: an `Endpoint` for TCP, else a description."""
-        return [_listener_endpoint(listener) for listener in self._listeners]
+        """Where the server listens, or did: an `Endpoint` for TCP, else a description."""
+        return list(self._endpoints)
 
     async def run(
         self, *, task_status: trio.TaskStatus[WebSocketServer] = trio.TASK_STATUS_IGNORED
-    ) -> NoReturn:
-        """Serve until cancelled; ``await nursery.start(server.run)`` means ready.
+    ) -> None:
+        """Serve until cancelled, or closed with `aclose`; once.
 
-        Resource handling and error handling are those of `serve_websocket`.
+        ``await nursery.start(server.run)`` means ready. Resource handling and error handling are
+        those of `serve_websocket`.
+
+        Raises:
+            RuntimeError: it was run or closed already.
         """
-        async with trio.open_nursery() as nursery:
-            await nursery.start(
-                partial(
-                    trio.serve_listeners,
-                    self._serve_stream,
-                    self._listeners,
-                    handler_nursery=self._handler_nursery,
-                )
-            )
-            task_status.started(self)
-        raise AssertionError("serve_listeners never returns")  # pragma: no cover
-
-    async def _serve_stream(self, stream: trio.abc.Stream) -> None:
-        """Serve one connection from its first byte to its last; trio closes the stream."""
-        remote = stream_endpoint(stream, local=False)
-        exchange = Exchange(stream, self._options.receive_buffer_size)
+        if self._started or self._stopping.is_set():
+            raise RuntimeError("a server runs once")
+        self._started = True
         try:
-            request = await self._receive_request(exchange, remote)
-            if request is not None:
-                await self._run_handler(request)
-        except RequestLost as error:
-            logger.info("%s: lost during the opening handshake: %s", remote, error)
-        except Exception:
-            logger.exception("%s: internal error", remote)
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    await self._accept_until_stopped(self._handler_nursery or nursery, task_status)
+                    self._tell_everybody(nursery)
+                    while self._tasks:
+                        await self._idle.park()
+        finally:
+            self._ended.set()
 
-    async def _receive_request(
-        self, exchange: Exchange, remote: Endpoint | str
-    ) -> WebSocketRequest | None:
-        """Return the request for the handler; None if it was answered here."""
-        response: HTTPResponse | None = None
-        with trio.move_on_after(self._connect_timeout):
+    async def aclose(self, grace: float | None = None) -> None:
+        """Stop serving: close the listeners, send 1001 to all connections at once, and wait.
+
+        Requests that wait for their answer get status 503, or are cut if they are not complete.
+        Handlers see `ConnectionClosed` from their connections, and may finish what they do. When
+        the grace is over, the connections that are left are cut, and their handlers cancelled,
+        unless they run in the ``handler_nursery``. Calling it again can only shorten the grace:
+        ``aclose(0)`` ends it.
+
+        Args:
+            grace: seconds to wait at most; by default the ``grace`` that the server was made with.
+
+        Resource handling:
+            When it returns, `run` is about to. Cancelled, it cuts everything at once.
+
+        Error handling:
+            None of its own. From within a handler it waits for that handler too, which it cancels
+            at the end of the grace.
+        """
+        seconds = self._grace if grace is None else grace
+        self._scope.deadline = min(self._scope.deadline, trio.current_time() + seconds)
+        self._stopping.set()
+        try:
+            if self._started:
+                await self._ended.wait()
+            else:
+                await self._close_listeners()
+                self._ended.set()
+        except trio.Cancelled:
+            self._scope.cancel()
+            raise
+
+    async def _accept_until_stopped(
+        self, handlers: trio.Nursery, task_status: trio.TaskStatus[WebSocketServer]
+    ) -> None:
+        def start(stream: trio.abc.Stream) -> None:
+            handlers.start_soon(self._serve, stream, name="wscore.trio connection")
+
+        acceptor = Acceptor(start, self.counters)
+        try:
+            async with trio.open_nursery() as nursery:
+                for listener in self._listeners:
+                    nursery.start_soon(acceptor.run, listener)
+                task_status.started(self)
+                await self._stopping.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            await self._close_listeners()
+
+    async def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            await trio.aclose_forcefully(listener)
+
+    def _tell_everybody(self, nursery: trio.Nursery) -> None:
+        for handshake in self._handshakes:
+            handshake.cancel()
+        for request in self._requests:
+            nursery.start_soon(self._withdraw, request)
+
+    async def _withdraw(self, request: WebSocketRequest) -> None:
+        try:
+            with suppress(ConnectionClosed):  # it went away first
+                await request.withdraw()
+        except Exception:
+            logger.exception("%s: internal error", request.remote)
+
+    # One connection. While its handler runs, the one frame of ours that is left is that of _serve,
+    # and it holds the request alone: what opening a connection takes must not burden thousands of
+    # idle ones. Even the stream goes, as a connection takes the socket out of it.
+
+    async def _serve(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection from its first byte to its last."""
+        self._tasks += 1
+        try:
+            request = await self._receive_request(stream)
+            del stream
+            if request is not None:
+                self._requests.add(request)
+                try:
+                    await self._handler(request)
+                except BaseException as error:
+                    await self._conclude(request, error)
+                else:
+                    await self._conclude(request, None)
+        except Exception:
+            logger.exception("internal error")
+        finally:
+            self._tasks -= 1
+            if not self._tasks:
+                self._idle.unpark_all()
+
+    async def _receive_request(self, stream: trio.abc.Stream) -> WebSocketRequest | None:
+        """Return the request for the handler; else answer it if there is one, and close."""
+        exchange = Exchange(stream, self._options, self.counters)
+        request: WebSocketRequest | None = None
+        try:
+            outcome = await self._negotiate(exchange)
+            if isinstance(outcome, HTTPResponse):
+                await self._answer(exchange, outcome)
+            else:
+                request = outcome
+        except RequestLost as error:
+            if not exchange.answered:
+                self.counters.handshakes_lost += 1
+            # Connecting without a word is how load balancers look every few seconds whether
+            # somebody listens: nothing that anybody wants to read about.
+            level = logging.DEBUG if error.silent else logging.INFO
+            logger.log(level, "%s: lost during the opening handshake: %s", exchange.remote, error)
+        finally:
+            if request is None:
+                await abort(stream)
+        return request
+
+    async def _negotiate(self, exchange: Exchange) -> WebSocketRequest | HTTPResponse | None:
+        """Read the request and decide who answers it, in time; None: nobody, cut it."""
+        head: HTTPRequest | None = None
+        with trio.move_on_after(self._connect_timeout) as scope:
+            self._handshakes.add(scope)
+            if self._stopping.is_set():
+                scope.cancel()
             try:
                 head = await exchange.receive_request()
                 response = await self._ask_hook(head)
-                if response is None:
-                    return propose(exchange, head, self._options)
+                if response is not None:
+                    return response
+                return propose(exchange, head, self._options, self._policy)
             except RequestError as error:
-                logger.info("%s: refused with %d: %s", remote, error.response.status, error)
-                response = error.response
-        if response is None:
-            logger.info("%s: no complete request in %g s", remote, self._connect_timeout)
-            return None
-        with trio.move_on_after(self._connect_timeout):
-            try:
-                await exchange.respond(response)
-            except h11.LocalProtocolError:
-                logger.exception("%s: the response of process_request cannot be sent", remote)
-                await exchange.respond(text_response(500, "Internal server error"))
+                status = error.response.status
+                logger.info("%s: refused with %d: %s", exchange.remote, status, error)
+                return error.response
+            finally:
+                self._handshakes.discard(scope)
+        if not self._stopping.is_set():
+            what = "no complete request" if head is None else "no answer of process_request"
+            logger.info("%s: %s in %g s", exchange.remote, what, self._connect_timeout)
+        if head is not None:
+            return text_response(503, "Not now")
+        if not self._stopping.is_set():
+            self.counters.handshake_timeouts += 1
         return None
 
     async def _ask_hook(self, head: HTTPRequest) -> HTTPResponse | None:
         if self._process_request is None:
             return None
         try:
-            return await self._process_request(head)
+            response: object = await self._process_request(head)
+            if response is None or isinstance(response, HTTPResponse):
+                return response
+            kind = type(response).__name__
+            raise TypeError(f"process_request returns an HTTPResponse or None, not {kind}")
         except Exception:
-            logger.exception("%s: process_request failed for %s", head.remote, head.path)
+            self.counters.handler_errors += 1
+            logger.exception("%s: process_request failed", head.remote)
             return text_response(500, "Internal server error")
 
-    async def _run_handler(self, request: WebSocketRequest) -> None:
-        """Run the handler, and end the connection in the way that tells the client how it went."""
+    async def _answer(self, exchange: Exchange, response: HTTPResponse) -> None:
         try:
-            await self._handler(request)
-        except BaseException as error:
+            await exchange.respond(response)
+        except RequestLost:
+            raise
+        except Exception:
+            self.counters.handler_errors += 1
+            logger.exception("%s: the response of process_request cannot be sent", exchange.remote)
+            if not exchange.answered:
+                await exchange.respond(text_response(500, "Internal server error"))
+
+    async def _conclude(self, request: WebSocketRequest, error: BaseException | None) -> None:
+        """End the connection of a handler in the way that tells the client how it went."""
+        fault = passing = None
+        if error is not None:
             fault = _leaves(error, lambda leaf: _is_fault(leaf, request))
             passing = _leaves(error, lambda leaf: not isinstance(leaf, Exception))
-            if fault is not None:
-                logger.error("%s: the handler failed", request.remote, exc_info=fault)
-            code = _INTERNAL_ERROR if fault is not None else _NORMAL_CLOSURE
+        if fault is not None:
+            self.counters.handler_errors += 1
+            logger.error("%s: the handler failed", request.remote, exc_info=fault)
+        elif error is None and not request.answered:
+            self.counters.handler_errors += 1
+            logger.error("%s: the handler did not answer the request", request.remote)
+        try:
             if passing is None:
-                await self._end(request, code)
+                await self._end(request, _NORMAL_CLOSURE if fault is None else _INTERNAL_ERROR)
             else:
+                # Cancelled: the grace counts from now, or from when the server was closed.
                 with trio.CancelScope(shield=True) as scope:
-                    scope.deadline = trio.current_time() + _CANCELLED_GRACE
-                    await self._end(request, _GOING_AWAY if fault is None else code)
+                    deadline = trio.current_time() + self._grace
+                    scope.deadline = min(deadline, self._scope.deadline)
+                    await self._end(request, _GOING_AWAY if fault is None else _INTERNAL_ERROR)
                 raise passing from None
-        else:
-            if not request.answered:
-                logger.error("%s: the handler did not answer the request", request.remote)
-            await self._end(request, _NORMAL_CLOSURE)
+        finally:
+            self._requests.discard(request)
+            self._count_end(request)
+            await request.release()
 
     async def _end(self, request: WebSocketRequest, code: int) -> None:
-        connection = request.connection
-        if connection is not None:
-            await connection.aclose(code)
-            reason = connection.closed
-            if reason is not None and reason.code in _PEER_FAULTS:
-                logger.info("%s: closed with %d (%s)", request.remote, reason.code, reason.name)
+        if request.connection is not None:
+            await request.connection.aclose(code)
         elif not request.answered:
             with trio.move_on_after(self._options.disconnect_timeout):
                 with suppress(ConnectionClosed):  # it went away first
                     await request.reject(503 if code == _GOING_AWAY else 500)
+
+    def _count_end(self, request: WebSocketRequest) -> None:
+        connection = request.connection
+        if connection is None:
+            return
+        reason = connection.closed or CloseReason(_ABNORMAL_CLOSURE)
+        self.counters.count_ended(reason, connection.cut_reason)
+        if connection.cut_reason is not None:
+            logger.info("%s: cut: %s", connection.remote, connection.cut_reason)
+        elif reason.code in _PEER_FAULTS:
+            logger.info("%s: closed with %d (%s)", connection.remote, reason.code, reason.name)
 
 
 def _is_fault(error: BaseException, request: WebSocketRequest) -> bool:
@@ -228,9 +406,24 @@ def _leaves(
 def _listener_endpoint(listener: trio.abc.Listener[Any]) -> Endpoint | str:
     is_ssl = isinstance(listener, trio.SSLListener)
     transport = listener.transport_listener if isinstance(listener, trio.SSLListener) else listener
-    if isinstance(transport, trio.SocketListener):
+    if isinstance(transport, (trio.SocketListener, UnixListener)):
         return socket_endpoint(transport.socket, is_ssl=is_ssl, local=True)
     return repr(listener)
+
+
+def _checked_subprotocols(subprotocols: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(subprotocols, str):
+        raise ValueError("subprotocols are several strings, not one")
+    return tuple(subprotocols)
+
+
+def _checked_headers(headers: Headers | None) -> tuple[tuple[bytes, bytes], ...]:
+    checked = list(headers or [])
+    try:
+        h11.InformationalResponse(status_code=101, headers=checked)
+    except h11.LocalProtocolError as error:
+        raise ValueError(f"extra_headers cannot be sent: {error}") from None
+    return tuple(checked)
 
 
 async def serve_websocket(
@@ -245,14 +438,23 @@ async def serve_websocket(
     receive_buffer_size: int | None = RECEIVE_BUFFER_SIZE,
     connect_timeout: float = CONNECT_TIMEOUT,
     disconnect_timeout: float = DISCONNECT_TIMEOUT,
+    ping_interval: float | None = PING_INTERVAL,
+    ping_timeout: float | None = PING_TIMEOUT,
+    send_timeout: float = SEND_TIMEOUT,
+    grace: float = GRACE,
     process_request: ProcessRequest | None = None,
+    origins: AllowedOrigins | None = None,
+    subprotocols: Iterable[str] = (),
+    extra_headers: Headers | None = None,
+    compression: bool | Compression = False,
     task_status: trio.TaskStatus[WebSocketServer] = trio.TASK_STATUS_IGNORED,
-) -> NoReturn:
-    """Serve WebSockets over TCP, or over TLS, until cancelled.
+) -> None:
+    """Serve WebSockets over TCP, or over TLS, until cancelled, or closed with `aclose`.
 
     ``server = await nursery.start(serve_websocket, handler, host, port, None)`` returns when the
     server listens; ``server.port`` tells the port. With ``host=None`` and ``port=0`` there may be
-    several listeners with different ports.
+    several listeners with different ports. `serve_until_signal` makes a program of it. For other
+    listeners, those of `open_unix_listener` among them, use `WebSocketServer`.
 
     Args:
         handler: an async function, called in a task of its own with the `WebSocketRequest` of each
@@ -265,19 +467,33 @@ async def serve_websocket(
         message_queue_size: messages kept while a ping waits for its pong.
         max_message_size: bytes; a larger message closes its connection with 1009.
         receive_buffer_size: bytes to ask the system for at once; None lets trio choose.
-        connect_timeout: seconds for TLS, the request and `process_request` together, and again
-            for sending a response other than 101.
+        connect_timeout: seconds for TLS, the request and `process_request` together.
         disconnect_timeout: seconds to wait for a client's part of the closing handshake.
+        ping_interval: seconds without a byte from a client after which it is pinged; None: never.
+        ping_timeout: seconds that it then has for sending anything; None: any time.
+        send_timeout: seconds after which a client that takes nothing of what is sent is cut.
+        grace: seconds that clients and handlers are given when the server stops.
         process_request: an async function, awaited with the `HTTPRequest` of every client before
             anything else looks at it. If it returns an `HTTPResponse`, that is the answer;
             if it returns None, the WebSocket handshake goes on, and a request that is none gets
             status 426.
-        task_status: for ``nursery.start``.
+        origins: the pages that may open a WebSocket, by their origin (RFC 6454): strings like
+            ``"https://example.com"`` that are compared exactly, ``"same-host"`` for that of the
+            Host header, ``"null"``, and None for clients that send no Origin, as others than
+            browsers do. ``"same-host"`` may stand alone. All others get status 403. By default
+            everybody may.
+        subprotocols: those the server speaks, the best first; see `WebSocketRequest.accept`.
+        extra_headers: sent with each response of status 101, pairs of bytes.
+        compression: use permessage-deflate (RFC 7692) with the clients that offer it; a
+            `Compression` says how.
+        task_status: for ``nursery.start``, which gets the `WebSocketServer`.
 
     Resource handling:
         Every connection is closed when its handler ends, however it ends. When the server is
         cancelled, it stops listening, and all open connections are closed at the same time, with
-        code 1001 and at most 2 seconds for the clients to answer.
+        code 1001 and at most ``disconnect_timeout`` or ``grace`` seconds for the clients to
+        answer, whichever is less. `WebSocketServer.aclose` does the same without cancelling the
+        handlers before the end of the grace, and then this function returns.
 
     Error handling:
         An exception of a handler closes that connection with 1011 (before `accept`: status 500),
@@ -285,7 +501,9 @@ async def serve_websocket(
         handler's own connection counts as a normal end, also inside exception groups.
         An exception of ``process_request`` gives status 500 and is logged in the same way.
         Malformed requests get a 4xx answer, malformed frames a close code, and the log one line at
-        INFO. `OSError` when the address cannot be listened on.
+        INFO, as it does for clients that vanish or fail in TLS.
+        When the process is out of file descriptors, accepting pauses, with one line a minute.
+        `OSError` when the address cannot be listened on; `ValueError` for arguments that cannot be.
     """
     listeners: Sequence[trio.abc.Listener[Any]]
     if ssl_context is None:
@@ -303,7 +521,15 @@ async def serve_websocket(
         receive_buffer_size=receive_buffer_size,
         connect_timeout=connect_timeout,
         disconnect_timeout=disconnect_timeout,
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        send_timeout=send_timeout,
+        grace=grace,
         process_request=process_request,
+        origins=origins,
+        subprotocols=subprotocols,
+        extra_headers=extra_headers,
+        compression=compression,
     )
     await server.run(task_status=task_status)
 
@@ -315,16 +541,18 @@ async def wrap_server_stream(
     max_message_size: int = MAX_MESSAGE_SIZE,
     receive_buffer_size: int | None = RECEIVE_BUFFER_SIZE,
     disconnect_timeout: float = DISCONNECT_TIMEOUT,
+    *,
+    ping_interval: float | None = PING_INTERVAL,
+    ping_timeout: float | None = PING_TIMEOUT,
+    send_timeout: float = SEND_TIMEOUT,
 ) -> WebSocketRequest:
     """Read the opening handshake of a WebSocket from any stream, as its server.
 
     Args:
         nursery: not used; taken for compatibility with trio-websocket.
         stream: any trio stream that carries bytes both ways.
-        message_queue_size: messages kept while a ping waits for its pong.
-        max_message_size: bytes; a larger message closes the connection with 1009.
-        receive_buffer_size: bytes to ask the stream for at once; None lets it choose.
-        disconnect_timeout: seconds to wait for the client when closing.
+
+    The other arguments are those of `serve_websocket`.
 
     Resource handling:
         After an error the stream is closed. Otherwise the caller answers the request, and closes
@@ -335,11 +563,19 @@ async def wrap_server_stream(
         or went away. There is no timeout: use `trio.fail_after`.
     """
     del nursery
-    options = Options(message_queue_size, max_message_size, receive_buffer_size, disconnect_timeout)
-    exchange = Exchange(stream, receive_buffer_size)
+    options = Options(
+        message_queue_size=message_queue_size,
+        max_message_size=max_message_size,
+        receive_buffer_size=receive_buffer_size,
+        disconnect_timeout=disconnect_timeout,
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        send_timeout=send_timeout,
+    )
+    exchange = Exchange(stream, options, ServerCounters())
     try:
         try:
-            return propose(exchange, await exchange.receive_request(), options)
+            return propose(exchange, await exchange.receive_request(), options, HandshakePolicy())
         except RequestError as error:
             await exchange.respond(error.response)
             raise HandshakeError(str(error)) from None

@@ -1,0 +1,190 @@
+"""The load generator, a C program built on demand, and how it is commanded; imports nothing.
+
+Its commands are described at the beginning of `load.c`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
+FLAGS = ("-O2", "-std=c11", "-D_GNU_SOURCE")
+HOST = "127.0.0.1"
+#: Where the program is kept; in the user's cache where this cannot be written to.
+FOLDER = Path(__file__).parents[2] / "build" / "benchmarks"
+
+
+class LoadUnavailable(Exception):
+    """The load generator cannot be built here."""
+
+
+class LoadError(Exception):
+    """What came back is not what had to, or nothing came any more."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command took.
+
+    Attributes:
+        done: Connections or messages, as the command counts.
+        seconds: By the clock.
+        pings: Answered since the generator was started.
+    """
+
+    done: int
+    seconds: float
+    pings: int
+
+
+def build() -> Path:
+    """Build the program unless this version of it was, and return its path.
+
+    Without zlib's headers it is built without compressed messages.
+
+    Raises:
+        LoadUnavailable: This is not Linux, or there is no C compiler, or it fails.
+    """
+    if sys.platform != "linux":
+        raise LoadUnavailable("the load generator needs Linux")
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or ""
+    made_of = hashlib.sha256(compiler.encode())
+    for source in SOURCES:
+        made_of.update(source.read_bytes())
+    name = f"load-{made_of.hexdigest()[:16]}"
+    folder = FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(cache, "wscore-benchmarks")
+        folder.mkdir(parents=True, exist_ok=True)
+    program = folder / name
+    if not program.exists():
+        _compile(program, compiler)
+    return program
+
+
+def _compile(program: Path, compiler: str) -> None:
+    if not compiler:
+        raise LoadUnavailable(
+            "no C compiler for the load generator; on Debian: apt-get install gcc"
+        )
+    files = [str(source) for source in SOURCES if source.suffix == ".c"]
+    # Under another name first: another run may be building it too.
+    with tempfile.TemporaryDirectory(dir=program.parent) as folder:
+        made = Path(folder, program.name)
+        for zlib in (["-DDEFLATE=1", "-lz"], ["-DDEFLATE=0"]):
+            command = [*compiler.split(), *FLAGS, *files, "-o", str(made), *zlib]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode == 0:
+                made.replace(program)
+                return
+    raise LoadUnavailable(f"the load generator does not compile: {done.stderr.strip()}")
+
+
+def can_deflate() -> bool:
+    """Whether the program was built with zlib, for compressed messages."""
+    with Load(0) as load:
+        return load.command("zlib").done == 1
+
+
+class Load:
+    """A running load generator; closing it closes its connections.
+
+    Args:
+        port: Of the server, on 127.0.0.1.
+        core: The processor's core that it is bound to; None for any.
+        stall: Seconds without anything coming in after which it gives up.
+
+    Raises:
+        LoadUnavailable: It cannot be built.
+    """
+
+    def __init__(self, port: int, core: int | None = None, stall: float = 20) -> None:
+        self._process = subprocess.Popen(
+            [str(build()), HOST, str(port), str(stall)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if core is not None:
+            os.sched_setaffinity(self._process.pid, {core})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def command(self, *words: object) -> Done:
+        """Give a command and wait for what it took.
+
+        Raises:
+            LoadError: Something was not as it must be; the generator has ended.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            print(*words, file=self._process.stdin, flush=True)
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:  # it ended between commands, and has said why
+            answer = self._process.stdout.readline()
+        said = json.loads(answer or '{"error": "the load generator ended"}')
+        if "error" in said:
+            raise LoadError(said["error"])
+        return Done(**said)
+
+    def open(
+        self, count: int, path: str = "/", *, raw: bool = False, deflate: bool = False
+    ) -> Done:
+        """Open more connections."""
+        return self.command("open", count, path, *["raw"] * raw, *["deflate"] * deflate)
+
+    def echo(self, messages: int, size: int, depth: int = 1) -> Done:
+        """Have messages of that many bytes sent back, `depth` at a time on each connection."""
+        return self.command("echo", messages, size, depth)
+
+    def texts(self, texts: Iterable[str]) -> None:
+        """Give the messages that `deflate` sends."""
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.writelines(f"{text}\n" for text in texts)
+            file.flush()
+            self.command("texts", file.name)
+
+    def deflate(self, messages: int) -> Done:
+        """Have compressed messages sent back, one at a time on each connection."""
+        return self.command("deflate", messages)
+
+    def publish(self, messages: int, size: int) -> Done:
+        """Send on the connection opened last, one when all others have the one before."""
+        return self.command("publish", messages, size)
+
+    def connect(self, count: int, path: str, at_once: int, *, raw: bool = False) -> Done:
+        """Open and close connections."""
+        return self.command("connect", count, path, at_once, *["raw"] * raw)
+
+    def wait(self, seconds: float) -> Done:
+        """Only answer pings."""
+        return self.command("wait", seconds)
+
+    def close(self) -> Done:
+        """Close all connections with their closing handshakes."""
+        return self.command("close")

@@ -1,0 +1,444 @@
+"""What happens in a connection without anyone waiting; imports the core and the modules beside it.
+
+A `Session` stands between a wire, which carries bytes, and the core, which knows what they mean. It
+is a state machine of plain calls: the wire calls it when something happens, the tasks of the user
+when they want something, the deadlines when something is due. So pings are answered, the peer's
+Close is noticed and dead peers are found whatever the tasks of the user are doing; and none of it
+costs a task, a lock or a timer. `WebSocketConnection` adds what waits.
+
+*Receiving.* The peer's bytes are read while fewer than ``message_queue_size`` messages wait to be
+taken by the user; then TCP slows the peer down. What was read at once is taken apart a bounded
+piece at a time; the core holds the rest of it. A server also stops reading a peer who does not read
+himself, from `MAX_UNSENT` bytes on, so that requests cannot pile up replies. A client does not, as
+two ends that both wait for the other to read first would wait for ever.
+
+*Sending.* While more of the peer's messages wait to be taken, what is sent is only queued: the
+replies to all that came in one read leave in one write. They leave with the first message that is
+sent when no input is left, when a task waits for the next message, and in any case at the
+scheduler's next turn.
+
+*Answering pings.* The answers to what was read at once leave together. RFC 6455 section 5.5.3 lets
+us answer only the last of several pings, which is what a peer gets who sends more than
+`_PONGS_PER_READ` at once, or who does not read the pongs.
+
+*The end.* A connection goes through the phases below, and never back. `OPEN` ends when either side
+sends a Close; `CLOSING` when both have and ours has been sent; `LINGERING` when the peer has ended
+TCP. Every phase but the first has a deadline, and an error of the wire ends any of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Final
+
+import trio
+from outcome import Value
+
+from wscore.connection import Connection, ConnectionState
+from wscore.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong
+
+from ._deadlines import NO_BUCKET, current_deadlines
+from ._errors import CloseReason, ConnectionClosed
+from ._options import Options
+from ._stream import LINGER_TIMEOUT, stream_endpoint
+from ._wires import open_wire
+
+logger = logging.getLogger("wscore.trio")
+
+#: From so many unsent bytes on nothing more is accepted to be sent, nor a server's peer read.
+MAX_UNSENT: Final = 65536
+
+OPEN: Final = 0
+CLOSING: Final = 1
+LINGERING: Final = 2
+ENDED: Final = 3
+
+_PONGS_PER_READ = 64
+# What was read is taken apart this far ahead, however few messages may be read ahead: both are
+# needed, as a small compressed message may be a large one, and messages cost more than their bytes.
+_MESSAGES_PER_PARSE = 64
+_BYTES_PER_PARSE = 65536
+# From this size on, in bytes, a server's binary message is not copied to stand behind its header.
+_LARGE = 16384
+_ABNORMAL_CLOSURE = 1006
+
+
+class PingTicket:
+    """A ping on its way."""
+
+    __slots__ = ("answered", "done", "sent_at")
+
+    def __init__(self, sent_at: float, done: trio.Event | None) -> None:
+        self.sent_at = sent_at
+        self.done = done
+        self.answered = False
+
+
+class Session:
+    """The state of a connection, and all that changes it; see the module."""
+
+    __slots__ = (
+        "_deadline",
+        "_deadlines",
+        "_discarding",
+        "_due_pong",
+        "_last_received",
+        "_pinged_at",
+        "_progress_at",
+        "bucket",
+        "changed",
+        "closed",
+        "core",
+        "cut_reason",
+        "getters",
+        "latency",
+        "local",
+        "messages",
+        "more",
+        "options",
+        "phase",
+        "pings",
+        "queue_size",
+        "remote",
+        "wire",
+    )
+
+    def __init__(self, stream: trio.abc.Stream, core: Connection, options: Options) -> None:
+        self.core = core
+        self.options = options
+        self.local = stream_endpoint(stream, local=True)
+        self.remote = stream_endpoint(stream, local=False)
+        self.phase = OPEN
+        self.closed: CloseReason | None = None
+        self.cut_reason: str | None = None
+
+        self.messages: list[str | bytes] = []
+        self.queue_size = max(1, options.message_queue_size)
+        self.more = False  # the core may hold more events
+        self._discarding = False  # nobody wants messages any more
+        self.getters: list[trio.lowlevel.Task] = []  # they wait for messages
+        self.changed: trio.lowlevel.ParkingLot | None = None  # for all who wait for the rest
+        self._due_pong: bytes | None = None
+
+        self.pings: dict[bytes, PingTicket] | None = None
+        self.latency: float | None = None
+        now = trio.current_time()
+        self._last_received = now
+        self._pinged_at: float | None = None  # by the keepalive, which waits for a sign of life
+        self._progress_at = now  # when the peer last took something of what was unsent
+        self._deadline = 0.0  # of a phase that is not OPEN
+        self.bucket = NO_BUCKET
+        self._deadlines = current_deadlines()
+        if options.ping_interval is not None:
+            self._deadlines.schedule(self, now + options.ping_interval)
+
+        self.wire = open_wire(stream, self, options.receive_buffer_size)
+        self.wire.start()
+        self.proceed()  # with what came behind the handshake
+
+    # Receiving: called by the wire
+
+    def received(self, data: bytes, now: float) -> None:
+        """Take bytes of the peer."""
+        self._last_received = now
+        # What a peer says behind his Close is read, so that ours reaches him, and dropped.
+        if self.phase == OPEN or (
+            self.phase == CLOSING and self.core.state is not ConnectionState.CLOSED
+        ):
+            self.core.receive_data(data)
+            self.proceed()
+
+    def ended(self) -> None:
+        """Take note that the peer will send no more."""
+        if self.phase != ENDED:
+            self._set_closed(CloseReason(_ABNORMAL_CLOSURE))
+            self.wire.close()
+
+    def proceed(self) -> None:
+        """Take events from the core until enough messages wait, and answer what wants an answer."""
+        self._parse()
+        wire = self.wire
+        full = self.more or len(self.messages) >= self.queue_size
+        if wire.unsent or full is wire.reading or self.phase != OPEN:
+            self._answer_due_pong()
+            # With messages left, their replies go along: at the next turn at the latest.
+            if wire.unsent and not self.messages:
+                self.flush()
+            self._step()
+
+    def _parse(self) -> None:
+        messages = self.messages
+        pongs = size = 0
+        for event in self.core.events():
+            if isinstance(event, Message):
+                if self.getters:
+                    trio.lowlevel.reschedule(self.getters.pop(0), Value(event.data))
+                elif not self._discarding:
+                    messages.append(event.data)
+                    size += len(event.data)
+                    if len(messages) >= self.queue_size and (
+                        len(messages) >= _MESSAGES_PER_PARSE or size >= _BYTES_PER_PARSE
+                    ):
+                        self.more = True
+                        return
+            elif isinstance(event, Ping):
+                pongs += 1
+                self._answer_ping(event, at_once=pongs <= _PONGS_PER_READ)
+            elif isinstance(event, Pong):
+                self._resolve_pings(bytes(event.payload))
+            elif isinstance(event, CloseConnection):
+                self._take_close(event)
+        self.more = False
+
+    def _answer_ping(self, ping: Ping, *, at_once: bool) -> None:
+        if at_once and self.wire.unsent <= MAX_UNSENT:
+            self._append(ping.response())
+        else:
+            self._due_pong = ping.payload
+
+    def _answer_due_pong(self) -> None:
+        if self._due_pong is not None and self.wire.unsent <= MAX_UNSENT:
+            self._append(Pong(self._due_pong))
+            self._due_pong = None
+
+    def _resolve_pings(self, payload: bytes) -> None:
+        """Complete the ping with this payload, and those sent before it."""
+        if self.pings is None or payload not in self.pings:
+            return
+        self.latency = trio.current_time() - self.pings[payload].sent_at
+        while True:
+            first = next(iter(self.pings))
+            ticket = self.pings.pop(first)
+            ticket.answered = True
+            if ticket.done is not None:
+                ticket.done.set()
+            if first == payload:
+                break
+        if not self.pings:
+            self.pings = None
+
+    def _take_close(self, event: CloseConnection) -> None:
+        """Take the peer's Close, or the core's verdict on a violation: both are answered alike."""
+        self._set_closed(CloseReason(int(event.code), event.reason or None))
+        if self.core.state is ConnectionState.REMOTE_CLOSING and not self.wire.broken:
+            self.wire.append(self.core.send(event.response()))
+        self._begin_closing()
+
+    # Sending
+
+    def send(self, event: Event) -> None:
+        """Encode an event and send it, at once or together with what follows; see the module.
+
+        Raises:
+            ConnectionClosed: the connection is closed or being closed.
+        """
+        if self.closed is not None:
+            raise ConnectionClosed(self.closed)
+        wire = self.wire
+        if self.messages:
+            wire.append(self.core.send(event))
+            return
+        if isinstance(event, BytesMessage) and len(event.data) >= _LARGE:
+            wire.send_parts(*self.core.send_parts(event))
+        else:
+            wire.send(self.core.send(event))
+        if wire.unsent:
+            self.watch_sending()
+
+    def _append(self, event: Event) -> None:
+        """Send an answer, unless it would come too late."""
+        if self.phase == OPEN and self.core.state is ConnectionState.OPEN:
+            self.wire.append(self.core.send(event))
+
+    def flush(self) -> None:
+        self.wire.flush()
+        self.watch_sending()
+
+    def watch_sending(self) -> None:
+        """Have the peer cut, in time, if it takes nothing of what is unsent."""
+        if self.wire.unsent:
+            self._progress_at = trio.current_time()
+            self._deadlines.schedule(self, self._progress_at + self.options.send_timeout)
+
+    def progressed(self) -> None:
+        """Take note that the system took some of what was unsent."""
+        self.watch_sending()
+        self._answer_due_pong()
+        if self.wire.unsent <= MAX_UNSENT:
+            self._wake()
+        self._step()
+
+    def broken(self) -> None:
+        """Take note that nothing can be sent; why, the peer may have said before."""
+        self.queue_size = sys.maxsize
+        if self.phase == OPEN:
+            self._enter(CLOSING, LINGER_TIMEOUT)
+        self._wake()
+        self.proceed()
+
+    # Deadlines
+
+    def check(self, now: float) -> float | None:
+        """Do what is due; return when to be called again."""
+        if self.phase == ENDED:
+            return None
+        if self.phase != OPEN:
+            return self._check_closing(now)
+        again = self._check_keepalive(now)
+        if self.wire.unsent and self.phase == OPEN:
+            due = self._progress_at + self.options.send_timeout
+            if now >= due:
+                self.cut("send timeout")
+                return None
+            again = due if again is None else min(due, again)
+        return again
+
+    def _check_closing(self, now: float) -> float | None:
+        if now < self._deadline:
+            return self._deadline
+        if self.phase == LINGERING:
+            self.wire.close()
+        else:
+            self.cut("close timeout" if self.closed is not None else None)
+        return None
+
+    def _check_keepalive(self, now: float) -> float | None:
+        """Ping a silent peer, and cut one that stays silent."""
+        interval, timeout = self.options.ping_interval, self.options.ping_timeout
+        if interval is None:
+            return None
+        if not self.wire.reading or self.wire.unsent:
+            # Not to be read, it cannot show life; not reading, it would not get the ping.
+            self._pinged_at = None
+            self._last_received = now
+        elif self._pinged_at is not None and self._last_received < self._pinged_at:
+            due = self._pinged_at + (interval if timeout is None else timeout)
+            if now < due:
+                return due
+            if timeout is not None:
+                self.cut("ping timeout")
+                return None
+        due = self._last_received + interval
+        if now < due:
+            return due
+        payload = os.urandom(4)
+        self.add_ping(payload, PingTicket(now, None))
+        self._append(Ping(payload))
+        self.flush()
+        self._pinged_at = now
+        return now + (interval if timeout is None else timeout)
+
+    def add_ping(self, payload: bytes, ticket: PingTicket) -> None:
+        """Note that a ping is sent."""
+        if self.pings is None:
+            self.pings = {}
+        self.pings[payload] = ticket
+
+    def remove_ping(self, payload: bytes, ticket: PingTicket) -> None:
+        """Forget a ping for whose pong nobody waits any more."""
+        if self.pings is not None and self.pings.get(payload) is ticket:
+            del self.pings[payload]
+
+    # The end
+
+    def _set_closed(self, reason: CloseReason) -> None:
+        """Note why the connection is closed, the first time, and tell all who wait."""
+        if self.closed is not None:
+            return
+        self.closed = reason
+        getters, self.getters = self.getters, []
+        for task in getters:  # there are some only if no message is left
+            trio.lowlevel.reschedule(task, Value(None))
+        pings, self.pings = self.pings, None
+        for ticket in (pings or {}).values():
+            if ticket.done is not None:
+                ticket.done.set()
+        self._wake()
+
+    def closed_error(self) -> ConnectionClosed:
+        """The exception for one who finds the connection closed."""
+        assert self.closed is not None
+        return ConnectionClosed(self.closed)
+
+    async def wait_for_change(self) -> None:
+        """Wait until something happened that one who sends or closes may wait for."""
+        if self.changed is None:
+            self.changed = trio.lowlevel.ParkingLot()
+        await self.changed.park()
+
+    async def wait_ended(self) -> None:
+        """Wait until the wire is closed."""
+        while self.phase != ENDED:
+            await self.wait_for_change()
+
+    def _wake(self) -> None:
+        if self.changed is not None:
+            self.changed.unpark_all()
+
+    def close(self, code: int, reason: str | None) -> None:
+        """Send a Close behind what is unsent; only while nobody has closed.
+
+        Raises:
+            LocalProtocolError: the code or the reason may not be sent.
+        """
+        data = self.core.send(CloseConnection(code, reason))
+        self._set_closed(CloseReason(code, reason))
+        self.wire.append(data)
+        self._begin_closing()
+        self.discard()
+
+    def discard(self) -> None:
+        """Drop the messages that wait, and those that come."""
+        self._discarding = True
+        self.messages.clear()
+        self.proceed()
+
+    def _begin_closing(self) -> None:
+        if self.phase == OPEN:
+            self._enter(CLOSING, self.options.disconnect_timeout)
+
+    def _enter(self, phase: int, timeout: float) -> None:
+        self.phase = phase
+        self._deadline = trio.current_time() + timeout
+        self._deadlines.schedule(self, self._deadline)
+
+    def _step(self) -> None:
+        """Go into the next phase if that is due, and read if that is wanted."""
+        wire = self.wire
+        if self.phase == CLOSING and not wire.unsent and self.core.state is ConnectionState.CLOSED:
+            self._enter(LINGERING, LINGER_TIMEOUT)
+            # RFC 6455 section 7.1.1: the server closes TCP first; a client waits for it.
+            if not self.core.client:
+                wire.half_close()
+        reading = self.phase == LINGERING or not (
+            self.more
+            or len(self.messages) >= self.queue_size
+            or (wire.unsent > MAX_UNSENT and not self.core.client)
+        )
+        if reading is not wire.reading and self.phase != ENDED:
+            wire.set_reading(reading)
+
+    def cut(self, why: str | None) -> None:
+        """End the connection at once.
+
+        Args:
+            why: for `WebSocketConnection.cut_reason`; None if it was this end's wish.
+        """
+        if self.phase != ENDED:
+            self.cut_reason = self.cut_reason or why
+            self._set_closed(CloseReason(_ABNORMAL_CLOSURE))
+            self.wire.abort(reset=why is not None)
+
+    def wire_closed(self) -> None:
+        """Take note that all is over."""
+        self.phase = ENDED
+        self._deadlines.cancel(self)
+        self._set_closed(CloseReason(_ABNORMAL_CLOSURE))
+        self._wake()
+
+    def crashed(self, error: Exception) -> None:
+        """End this connection, and no other, after a mistake of ours."""
+        logger.error("%s: internal error", self.remote, exc_info=error)
+        self.cut("internal error")

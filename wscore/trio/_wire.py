@@ -1,0 +1,154 @@
+"""How the bytes of a connection travel: the two sides of that seam, and the queue of unsent bytes
+between them; imports nothing of the package.
+
+A `Wire` carries bytes, and knows nothing of WebSockets; its `Owner` gives them meaning, and does no
+I/O. They speak in plain calls, so that neither ever waits for the other:
+
+- The wire reads by itself while it may (`Wire.set_reading`), and hands over what came
+  (`Owner.received`). Not letting it read is the back-pressure to the peer.
+- Bytes given to the wire are sent in the order given, whatever happens to the task that gave them.
+  What the system does not take at once is counted in ``unsent``, and leaves when it can
+  (`Owner.progressed`).
+
+There are two wires: `SocketWire` for plain sockets on Linux, by far the faster, and `StreamWire`
+for every other trio stream.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+# How much of the queue is offered to the system at once, in bytes.
+_JOINED = 65536
+_SLICE = 262144
+
+
+class Owner(Protocol):
+    """What a wire tells the connection whose bytes it carries; none of these calls may raise."""
+
+    def received(self, data: bytes, now: float) -> None:
+        """The peer sent these bytes, read at this time on trio's clock."""
+
+    def progressed(self) -> None:
+        """The system took some of what was unsent before."""
+
+    def broken(self) -> None:
+        """Nothing can be sent any more; what the peer sent before is still read, if allowed."""
+
+    def ended(self) -> None:
+        """The peer will send no more: it ended its direction, or the connection broke."""
+
+    def wire_closed(self) -> None:
+        """The wire is closed, and says nothing after this."""
+
+    def crashed(self, error: Exception) -> None:
+        """One of the calls above did raise."""
+
+
+class Wire(Protocol):
+    """What a connection asks of the wire that carries its bytes."""
+
+    #: Bytes that the system has not taken yet.
+    unsent: int
+    #: Nothing can be sent any more.
+    broken: bool
+    #: The peer's bytes are read as they come.
+    reading: bool
+
+    def start(self) -> None:
+        """Begin to read."""
+
+    def set_reading(self, reading: bool) -> None:
+        """Go on reading, or stop."""
+
+    def send(self, data: bytes) -> None:
+        """Send bytes, now or as soon as possible."""
+
+    def send_parts(self, header: bytes, payload: bytes | bytearray | memoryview) -> None:
+        """Send two pieces as one, without joining them if it can be avoided.
+
+        No reference to the payload is kept, unless it is bytes.
+        """
+
+    def append(self, data: bytes) -> None:
+        """Send bytes together with what follows, at the scheduler's next turn at the latest."""
+
+    def flush(self) -> None:
+        """Send what was appended."""
+
+    def drop_unsent(self) -> None:
+        """Forget what is unsent, but for a piece that was begun."""
+
+    def half_close(self) -> None:
+        """End our direction once everything is sent."""
+
+    def close(self) -> None:
+        """Close, when all was said; `Owner.wire_closed` says when that is done."""
+
+    def abort(self, *, reset: bool = False) -> None:
+        """Close at once; `Owner.wire_closed` says when that is done.
+
+        Args:
+            reset: have both systems forget the connection, with all that is on its way.
+        """
+
+
+class SendQueue:
+    """The bytes that the system has not taken yet: the half that both wires share.
+
+    Each piece is one or more whole frames; only the first may have been sent in part.
+    """
+
+    __slots__ = ("_begun", "_pieces", "unsent")
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes | memoryview] = []
+        self._begun = False
+        self.unsent = 0
+
+    def _enqueue(self, data: bytes | memoryview) -> None:
+        self._pieces.append(data)
+        self.unsent += len(data)
+
+    def _front(self) -> bytes | memoryview:
+        """The next bytes to offer: small pieces joined, a large one sliced; never empty."""
+        pieces = self._pieces
+        if len(pieces) > 1 and self.unsent <= _JOINED:
+            pieces[:] = [b"".join(pieces)]
+        first = pieces[0]
+        size = len(first)
+        if len(pieces) > 1 and size < _JOINED:
+            count = 1
+            while count < len(pieces) and size + len(pieces[count]) <= _JOINED:
+                size += len(pieces[count])
+                count += 1
+            first = b"".join(pieces[:count])
+            pieces[:count] = [first]
+        return first if size <= _SLICE else memoryview(first)[:_SLICE]
+
+    def _advance(self, size: int) -> None:
+        """Note that so many bytes of the first piece were taken."""
+        if size == 0:
+            return
+        self.unsent -= size
+        first = self._pieces[0]
+        if size == len(first):
+            del self._pieces[0]
+            self._begun = False
+        else:
+            # A view: what remains of a large message is not copied again and again.
+            self._pieces[0] = memoryview(first)[size:]
+            self._begun = True
+
+    def _forget(self) -> None:
+        self._pieces.clear()
+        self._begun = False
+        self.unsent = 0
+
+    def drop_unsent(self) -> None:
+        """Forget what is unsent, but for a piece that was begun."""
+        rest = self._pieces[:1] if self._begun else []
+        self._forget()
+        for piece in rest:
+            self._enqueue(piece)
+            self._begun = True

@@ -1,0 +1,27 @@
+"""The choice of the wire for a stream; imports the wires."""
+
+from __future__ import annotations
+
+import trio
+
+from . import _driver
+from ._options import RECEIVE_BUFFER_SIZE
+from ._stream_wire import StreamWire
+from ._wire import Owner, Wire
+
+if _driver.AVAILABLE:
+    from ._socket_wire import SocketWire
+
+
+def open_wire(stream: trio.abc.Stream, owner: Owner, receive_size: int | None) -> Wire:
+    """A wire over a stream, which belongs to the wire from now on.
+
+    Args:
+        stream: any trio stream; a socket stream is emptied.
+        owner: who is told what happens.
+        receive_size: bytes to read at once; None for what suits the stream.
+    """
+    if _driver.AVAILABLE and type(stream) is trio.SocketStream and stream.socket.fileno() >= 0:
+        size = RECEIVE_BUFFER_SIZE if receive_size is None else receive_size
+        return SocketWire(stream, owner, size, _driver.current_driver())
+    return StreamWire(stream, owner, receive_size)
