@@ -150,6 +150,19 @@ class TestSendingInParts:
             with pytest.raises(BufferError):
                 send(event)
 
+    def test_a_released_buffer_is_refused(self) -> None:
+        data = memoryview(b"abc")
+        data.release()
+        with pytest.raises(ValueError):
+            Connection(SERVER).send_parts(BytesMessage(data))
+
+    def test_a_subclass_may_write_send_anew(self) -> None:
+        class Loud(Connection):
+            def send(self, event: Event) -> bytes:
+                return b"loud"
+
+        assert Loud(SERVER).send_parts(TextMessage("x")) == (b"loud", b"")
+
     def test_not_when_closing(self) -> None:
         server = Connection(SERVER)
         server.send(CloseConnection(1000))

@@ -163,6 +163,80 @@ def test_missing_arguments(framing: ModuleType) -> None:
             getattr(framing, name)("a", unknown=1)
 
 
+# Keywords made at run time, which no table of interned names knows.
+MADE = {"".join(("da", "ta")): "x", "".join(("frame_", "finished")): 0}
+
+
+@pytest.mark.parametrize("name", ["Message", "TextMessage", "BytesMessage"])
+class TestCallingAMessageClass:
+    @pytest.mark.parametrize(
+        ("args", "named", "fields"),
+        [
+            (("x",), {}, ("x", True, True)),
+            (("x", 0), {}, ("x", False, True)),
+            (("x", 1, 0), {}, ("x", True, False)),
+            ((), {"data": "x"}, ("x", True, True)),
+            ((), {"message_finished": 0, "frame_finished": 1, "data": "x"}, ("x", True, False)),
+            (("x",), {"message_finished": False}, ("x", True, False)),
+            (("x", False), {"message_finished": False}, ("x", False, False)),
+            (("x",), {"frame_finished": False}, ("x", False, True)),
+            ((), MADE, ("x", False, True)),
+        ],
+    )
+    def test_each_way(
+        self,
+        framing: ModuleType,
+        name: str,
+        args: tuple[Any, ...],
+        named: dict[str, Any],
+        fields: tuple[str, bool, bool],
+    ) -> None:
+        cls = getattr(framing, name)
+        sub = type("Sub", (cls,), {})
+        for made in (cls, sub):
+            event = made(*args, **named)
+            assert type(event) is made
+            assert (event.data, event.frame_finished, event.message_finished) == fields
+
+    @pytest.mark.parametrize(
+        ("args", "named"),
+        [
+            ((), {}),
+            (("x", True, True, True), {}),
+            (("x",), {"data": "x"}),
+            (("x", True), {"frame_finished": True}),
+            (("x", True, True), {"message_finished": True}),
+            ((), {"message_finished": True}),
+            (("x",), {"unknown": 1}),
+            (("x",), {"frame_finished": True, "unknown": 1}),
+        ],
+    )
+    def test_what_does_not_fit(
+        self, framing: ModuleType, name: str, args: tuple[Any, ...], named: dict[str, Any]
+    ) -> None:
+        with pytest.raises(TypeError, match=r"__init__\(\)|argument"):
+            getattr(framing, name)(*args, **named)
+
+    def test_a_subclass_has_its_own_init(self, framing: ModuleType, name: str) -> None:
+        def init(self: Any, *, shout: str) -> None:
+            cls.__init__(self, shout.upper(), message_finished=False)
+
+        cls = getattr(framing, name)
+        event = type("Loud", (cls,), {"__init__": init})(shout="x")
+        assert (event.data, event.message_finished) == ("X", False)
+        with pytest.raises(TypeError):
+            type(event)("x")
+
+    def test_a_finished_that_has_no_truth(self, framing_c: ModuleType, name: str) -> None:
+        class Neither:
+            def __bool__(self) -> bool:
+                raise ArithmeticError
+
+        for flag in ("frame_finished", "message_finished"):
+            with pytest.raises(ArithmeticError):
+                getattr(framing_c, name)("x", **{flag: Neither()})
+
+
 def test_events_may_be_extended(framing: ModuleType) -> None:
     @dataclasses.dataclass(frozen=True)
     class Custom(framing.Event):  # type: ignore[name-defined,misc]

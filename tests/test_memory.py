@@ -139,9 +139,11 @@ def paths(framing: ModuleType) -> Iterator[Callable[[], object]]:
 
         return call
 
+    errors = (TypeError, ValueError, BufferError, AttributeError, LocalProtocolError)
+
     def failing(call: Callable[[], object]) -> Callable[[], object]:
         def caught() -> None:
-            with pytest.raises((TypeError, ValueError, BufferError, AttributeError)):
+            with pytest.raises(errors):
                 call()
 
         return caught
@@ -218,6 +220,17 @@ def paths(framing: ModuleType) -> Iterator[Callable[[], object]]:
     yield failing(lambda: framing.encode_frame("x", b""))
     yield failing(lambda: framing.apply_mask(b"x", KEY, 9))
     yield framing.new_mask_key
+    server = framing.OpenConnection(decode(False), True)
+    for data in (b"x", bytearray(b"x"), memoryview(b"x"), "x"):
+        yield lambda data=data: server.send_parts(framing.Message(data))
+    yield failing(lambda: server.send_parts(framing.Message(memoryview(b"abcd")[::2])))
+    message = framing.TextMessage
+    yield lambda: message(message_finished=1, data=str(1000), frame_finished=object())
+    yield lambda: message(str(1000), False, message_finished=[])
+    yield failing(lambda: message(str(1000), data=str(1001)))
+    yield failing(lambda: message(str(1000), frame_finished=[], unknown=object()))
+    yield failing(lambda: message(object(), object(), object(), object()))
+    yield failing(lambda: message(frame_finished=object()))
     yield lambda: hash(framing.CloseConnection(1000, "x").response())
     yield lambda: repr(framing.TextMessage("x")) + repr(framing.Ping(b"x").response())
     yield failing(lambda: framing.apply_mask("x", KEY))

@@ -31,6 +31,8 @@ if TYPE_CHECKING:  # extensions are above this module: it only has messages comp
     from ._deflate import Deflater
     from .extensions import PerMessageDeflate
 
+    Buffer = bytes | bytearray | memoryview
+
 IMPLEMENTATION: Final = "python"
 KERNEL: Final = "python"
 
@@ -102,6 +104,28 @@ class OpenConnection:
             payload = None if deflater is None else deflater.deflate_alone(_raw(message.data))
             frame = frames.setdefault(deflater, _message_frame(message.data, False, payload))
         return frame
+
+    def send_parts(self, event: Event) -> tuple[bytes, Buffer]:
+        """Returns the bytes that tell the peer in two parts, to be sent one behind the other.
+
+        Where no byte has to change, in whole binary messages of a server without extensions, the
+        second part is the message's own ``data``: a large one is not copied. Otherwise the first
+        part is what :meth:`send` returns, and the second is empty. Raises as :meth:`send` does.
+        """
+        if (
+            self._open
+            and self._plain
+            and self._deflate is None
+            and not self._decoder.client
+            and isinstance(event, Message)
+            and event.message_finished
+            and type(event) is not PreparedMessage
+            and isinstance(event.data, (bytes, bytearray, memoryview))
+            and not self._decoder.closed
+            and (view := memoryview(event.data)).c_contiguous
+        ):
+            return encode_frame_header(0x82, view.nbytes), event.data
+        return self.send(event), b""
 
     def receive_data(self, data: bytes | None) -> None:
         """Takes bytes that the peer sent, or None when the transport has ended.

@@ -7,9 +7,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from ._framing import FrameDecoder, OpenConnection, encode_frame_header
+from ._framing import FrameDecoder, OpenConnection
 from .errors import LocalProtocolError
-from .events import CloseConnection, Event, Message, Ping, Pong, PreparedMessage
+from .events import CloseConnection, Event, Message, Ping, Pong
 from .extensions import PerMessageDeflate
 from .frame_protocol import FrameProtocol
 
@@ -126,27 +126,6 @@ class Connection(OpenConnection):
     def _state(self, state: ConnectionState) -> None:
         self._last_state = state
         self._open = state is _OPEN
-
-    def send_parts(self, event: Event) -> tuple[bytes, bytes | bytearray | memoryview]:
-        """Returns the bytes that tell the peer in two parts, to be sent one behind the other.
-
-        Where no byte has to change, in whole binary messages of a server without extensions, the
-        second part is the message's own ``data``: a large one is not copied. Otherwise the first
-        part is what :meth:`send` returns, and the second is empty. Raises as :meth:`send` does.
-        """
-        if (
-            isinstance(event, Message)
-            and isinstance(event.data, (bytes, bytearray, memoryview))
-            and event.message_finished
-            and type(event) is not PreparedMessage
-            and self._plain
-            and self._deflate is None
-            and not self._proto.client
-            and self.state is _OPEN
-            and (view := memoryview(event.data)).c_contiguous
-        ):
-            return encode_frame_header(0x82, view.nbytes), event.data
-        return self.send(event), b""
 
     def _send_other(self, event: Event) -> bytes:
         state = self.state

@@ -8,6 +8,7 @@ with the signature, which is where inspect.signature looks for that of a type.
 """
 
 cimport cython
+from cpython.object cimport PyObject
 
 import copyreg
 from dataclasses import FrozenInstanceError
@@ -256,8 +257,73 @@ cdef class CloseConnection(_FrozenEvent):
         return CloseConnection(self._code, self._value)
 
 
+# Making messages
+#
+# Cython's way from a call to __init__ costs more than all that __init__ does.
+
+cdef extern from "Python.h":
+    ctypedef PyObject *(*vectorcallfunc)(PyObject *, PyObject *const *, size_t, PyObject *) except NULL
+    ctypedef struct PyTypeObject:
+        vectorcallfunc tp_vectorcall
+    Py_ssize_t PyVectorcall_NARGS(size_t nargsf)
+    PyObject *PyTuple_GET_ITEM(PyObject *tuple, Py_ssize_t at)
+    Py_ssize_t PyTuple_GET_SIZE(PyObject *tuple)
+    object type_call "PyType_Type.tp_call" (PyObject *cls, tuple args, dict kwargs)
+
+cdef str _DATA = "data"
+cdef str _FRAME_FINISHED = "frame_finished"
+cdef str _MESSAGE_FINISHED = "message_finished"
+
+
+cdef object _call_message(PyObject *cls, PyObject *const *args, size_t nargsf, PyObject *names):
+    """Calls one of the three classes themselves; what is not as usual goes the way of every class, for its errors too."""
+    cdef Py_ssize_t positional = PyVectorcall_NARGS(nargsf), named = 0 if names is NULL else PyTuple_GET_SIZE(names), i
+    cdef PyObject *given[3]
+    cdef PyObject *name
+    cdef int at
+    given[0] = given[1] = given[2] = NULL
+    if positional > 3:
+        return _call_type(cls, args, positional, names)
+    for i in range(positional):
+        given[i] = args[i]
+    for i in range(named):
+        name = PyTuple_GET_ITEM(names, i)
+        at = 0 if name == <PyObject *>_DATA else 1 if name == <PyObject *>_FRAME_FINISHED else 2
+        if given[at] is not NULL or (at == 2 and name != <PyObject *>_MESSAGE_FINISHED):
+            return _call_type(cls, args, positional, names)
+        given[at] = args[positional + i]
+    if given[0] is NULL:
+        return _call_type(cls, args, positional, names)
+    cdef Message event = _new_message(cls)
+    event._value = <object>given[0]
+    event._frame_finished = given[1] is NULL or <bint><object>given[1]
+    event._message_finished = given[2] is NULL or <bint><object>given[2]
+    event._given = ALL
+    return event
+
+
+cdef Message _new_message(PyObject *cls):
+    if cls == <PyObject *>TextMessage:
+        return TextMessage.__new__(TextMessage)
+    if cls == <PyObject *>BytesMessage:
+        return BytesMessage.__new__(BytesMessage)
+    return Message.__new__(Message)
+
+
+cdef object _call_type(PyObject *cls, PyObject *const *args, Py_ssize_t positional, PyObject *names):
+    cdef Py_ssize_t i
+    keywords = {} if names is NULL else {name: <object>args[positional + i] for i, name in enumerate(<tuple>names)}
+    return type_call(cls, tuple([<object>args[i] for i in range(positional)]), keywords)
+
+
+# Subclasses do not inherit it.
+(<PyTypeObject *>Message).tp_vectorcall = <vectorcallfunc>_call_message
+(<PyTypeObject *>TextMessage).tp_vectorcall = <vectorcallfunc>_call_message
+(<PyTypeObject *>BytesMessage).tp_vectorcall = <vectorcallfunc>_call_message
+
+
 cdef tuple _fields(_FrozenEvent event):
-    # No method: one more pointer in these classes, and the root's free list, of its own size, would not serve them.
+    # Not a method: with a pointer to its table these classes would be larger than the root, whose free list serves its own size only.
     if isinstance(event, Message) and not isinstance(event, PreparedMessage):
         return (event._value, event._frame_finished != 0, event._message_finished != 0)
     if isinstance(event, CloseConnection):

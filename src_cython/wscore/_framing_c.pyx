@@ -7,11 +7,13 @@
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport uint64_t
 
 # Under other names: what is cimported under its own is no attribute of this module, and these are handed on below.
 from wscore._decoder_c cimport FrameDecoder as Decoder
 from wscore._events_c cimport Message as AnyMessage, PreparedMessage as Prepared
-from wscore._primitives_c cimport bytes_frame, fresh_key, str_frame
+from wscore._primitives_c cimport bytes_frame, frame_header, fresh_key, str_frame
 
 from collections import deque
 
@@ -68,6 +70,18 @@ cdef class OpenConnection:
         if type(data) is str or type(data) is bytes:
             return _deflated_frame(data, self._deflate.deflate(client, _raw(data)), client)
         return None
+
+    @cython.binding(False)
+    def send_parts(self, event):
+        """send_parts($self, event)\n--\n\nReturns them in two parts, a large message's own data the second. See the Python twin."""
+        cdef Py_ssize_t size
+        if (self._open and self._plain and self._deflate is None and not self._framer._client and not self._framer._closed
+                and isinstance(event, AnyMessage) and (<AnyMessage>event)._message_finished and type(event) is not Prepared):
+            data = (<AnyMessage>event)._value
+            size = _size_as_it_is(data)
+            if size >= 0:
+                return frame_header(0x82, <uint64_t>size), data
+        return self.send(event), b""
 
     @cython.binding(False)
     def receive_data(self, data):
@@ -134,3 +148,13 @@ cdef bytes _prepared_frame(Prepared message, object deflate):
             frame = _deflated_frame(message._value, deflater.deflate_alone(_raw(message._value)), False)
         frame = frames.setdefault(deflater, frame)
     return <bytes>frame
+
+
+cdef Py_ssize_t _size_as_it_is(object data) except -2:
+    """Bytes of what can be sent from where it lies, or -1."""
+    if type(data) is bytes:
+        return PyBytes_GET_SIZE(data)
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        return -1
+    view = memoryview(data)
+    return view.nbytes if view.c_contiguous else -1

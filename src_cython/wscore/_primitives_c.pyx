@@ -55,6 +55,7 @@ KERNEL = _choose_kernel(os.environ.get("WSCORE_MASK_KERNEL") or None)
 # Masking
 
 cdef object _ZERO = 0
+cdef tuple _PHASES = (0, 1, 2, 3)
 
 
 cdef inline unsigned _offset(object phase) except? 9:
@@ -71,6 +72,10 @@ cdef inline unsigned _offset(object phase) except? 9:
 cdef inline uint32_t _key_word(object key, unsigned phase) except? 0:
     if type(key) is bytes and PyBytes_GET_SIZE(key) == 4:
         return xor_mask_key_word(<const unsigned char *>PyBytes_AS_STRING(key), phase)
+    return _checked_key_word(key, phase)
+
+
+cdef uint32_t _checked_key_word(object key, unsigned phase) except? 0:
     if not isinstance(key, (bytes, bytearray, memoryview)):
         raise TypeError(f"the masking key must be bytes-like, not {type(key).__name__}")
     cdef bytes four = bytes(key)
@@ -118,7 +123,7 @@ def apply_mask_inplace(buffer, key, phase=0):
         size = <size_t>view.len
         mask(data, data, size, word)
         PyBuffer_Release(&view)
-    return (offset + size) & 3
+    return _PHASES[<Py_ssize_t>((offset + size) & 3)]
 
 
 # Frames
@@ -152,24 +157,31 @@ cdef inline size_t _put_header(unsigned char *out, int first_byte, uint64_t leng
 @cython.binding(False)
 def encode_frame_header(first_byte, length, key=None):
     """encode_frame_header(first_byte, length, key=None)\n--\n\nWrites a frame's header, the masking key included. See the Python twin."""
-    cdef unsigned char out[14]
-    cdef size_t size
-    cdef uint32_t word
     cdef int first = _checked_first_byte(first_byte)
     exact = PyNumber_Index(length)
     if not 0 <= exact <= MAX_LENGTH:
         raise ValueError(f"the length must be 0 to 2**63 - 1, not {length}")
-    size = _put_header(out, first, <uint64_t>exact, 0 if key is None else 0x80)
-    if key is not None:
-        word = _key_word(key, 0)
-        memcpy(out + size, &word, 4)
-        size += 4
+    if key is None:
+        return frame_header(first, <uint64_t>exact)
+    return _masked_header(first, <uint64_t>exact, _key_word(key, 0))
+
+
+cdef bytes frame_header(int first, uint64_t length):
+    cdef unsigned char out[10]
+    cdef size_t size = _put_header(out, first, length, 0)
     return PyBytes_FromStringAndSize(<const char *>out, <Py_ssize_t>size)
+
+
+cdef bytes _masked_header(int first, uint64_t length, uint32_t word):
+    cdef unsigned char out[14]
+    cdef size_t size = _put_header(out, first, length, MASK_BIT)
+    memcpy(out + size, &word, 4)
+    return PyBytes_FromStringAndSize(<const char *>out, <Py_ssize_t>size + 4)
 
 
 cdef bytes _frame(int first, const unsigned char *payload, Py_ssize_t length, bint masked, uint32_t word):
     cdef unsigned char header[14]
-    cdef size_t size = _put_header(header, first, <uint64_t>length, 0x80 if masked else 0)
+    cdef size_t size = _put_header(header, first, <uint64_t>length, MASK_BIT if masked else 0)
     if masked:
         memcpy(header + size, &word, 4)
         size += 4
