@@ -9,6 +9,7 @@ import trio
 
 from benchmarks.servers._program import HOST, announce, options
 from wscore.trio import (
+    Compression,
     ConnectionClosed,
     WebSocketConnection,
     WebSocketRequest,
@@ -16,11 +17,12 @@ from wscore.trio import (
     serve_websocket,
 )
 
+ALIKE = Compression(server_max_window_bits=15, client_max_window_bits=15, mem_level=8, level=1)
 members: set[WebSocketConnection] = set()
 
 
 async def serve(request: WebSocketRequest) -> None:
-    connection = await request.accept(compression=True)
+    connection = await request.accept()
     try:
         match request.path:
             case "/members":
@@ -38,9 +40,15 @@ async def serve(request: WebSocketRequest) -> None:
 
 
 async def main(given: argparse.Namespace) -> None:
-    settings = {} if given.ping_interval is None else {"ping_interval": given.ping_interval}
+    serving = partial(
+        serve_websocket,
+        *(serve, HOST, 0, None),
+        compression=ALIKE if given.deflate_alike else Compression(),
+    )
+    if given.ping_interval is not None:
+        serving = partial(serving, ping_interval=given.ping_interval)
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(partial(serve_websocket, serve, HOST, 0, None, **settings))
+        server = await nursery.start(serving)
         announce(server.port)
 
 
