@@ -32,6 +32,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -132,11 +133,11 @@ class Session:
         self._deadline = 0.0  # of a phase that is not OPEN
         self.bucket = NO_BUCKET
         self._deadlines = current_deadlines()
-        if options.ping_interval is not None:
-            self._deadlines.schedule(self, now + options.ping_interval)
 
         self.wire = open_wire(stream, self, options.receive_buffer_size)
         self.wire.start()
+        if options.ping_interval is not None:
+            self._deadlines.schedule(self, now + options.ping_interval)
         self.proceed()  # with what came behind the handshake
 
     # Receiving: called by the wire
@@ -465,6 +466,12 @@ class Session:
         self._wake()
 
     def crashed(self, error: Exception) -> None:
-        """End this connection, and no other, after a mistake of ours."""
-        logger.error("%s: internal error", self.remote, exc_info=error)
-        self.cut("internal error")
+        """End this connection, and no other, after a mistake of ours.
+
+        Nothing may escape, as that would end the trio run: neither what the program's own logging
+        raises, nor what comes of a state that is not what it should be.
+        """
+        with suppress(Exception):
+            logger.error("%s: internal error", self.remote, exc_info=error)
+        with suppress(Exception):
+            self.cut("internal error")
