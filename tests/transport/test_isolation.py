@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -9,21 +10,30 @@ import select
 import socket
 import ssl
 import threading
+import zlib
+from functools import partial
 
 import pytest
+import transport.peer
 import trio
 import trustme
 from transport.peer import (
+    BINARY,
+    CLOSE,
     PING,
     TEXT,
+    Peer,
     client_and_peer,
+    close_payload,
+    frame,
     send_for_ever,
     server_and_peer,
     with_options,
 )
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
-from wscore.trio import CloseReason, ConnectionClosed
+from wscore.connection import Connection, ConnectionType
+from wscore.trio import CloseReason, Compression, ConnectionClosed, WebSocketConnection
 from wscore.trio._options import Options
 from wscore.trio._session import Session
 
@@ -46,11 +56,10 @@ async def test_who_closes_the_stream_ends_the_connection(open_pair, waiting, kin
             nursery.start_soon(wait)
             await wait_all_tasks_blocked()
         await ours.aclose()
+        # Other streams are written to, and tell that they are closed, a turn later.
+        send = connection.send_message if kind == "sockets" else partial(send_for_ever, connection)
         with pytest.raises(ConnectionClosed) as info:
-            if kind == "sockets":
-                await connection.send_message("x")
-            else:  # other streams are written to, and tell that they are closed, a turn later
-                await send_for_ever(connection)
+            await send("x")
         assert info.value.reason == connection.closed == CloseReason(1006)
     assert await peer.receive_rest() == b""
     await connection.aclose()
@@ -259,7 +268,7 @@ async def test_a_forked_process_keeps_nothing_alive(new_sockets):
         assert await other.get_message() == "x"
     finally:
         os.close(write_end)
-        os.waitpid(child, 0)
+        os.waitpid(child, 0)  # noqa: ASYNC222 - it is about to exit
     await other_peer.stream.aclose()
 
 
@@ -286,3 +295,75 @@ async def test_who_closes_a_tls_stream_ends_the_connection():
         await send_for_ever(connection)
     assert info.value.reason == CloseReason(1006)
     assert await peer.receive_rest() == b""
+
+
+# Memory
+
+
+async def test_what_a_lost_peer_said_is_kept_within_bounds(any_wire, mock_clock):
+    """Compressed, a little in the system's buffer is a lot of messages."""
+    connection, peer = await bomb_and_peer()
+    deflated = compress(bytes(2**20))
+    await peer.stream.send_all(deflated * 100 + frame(CLOSE, close_payload(4000)))
+    await peer.stream.aclose()
+    with pytest.raises(ConnectionClosed) as info:
+        await send_for_ever(connection)
+    assert info.value.reason.code == 4000  # it was looked for behind all that
+    kept = []
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            kept.append(await connection.get_message())
+    assert 2 <= len(kept) <= 7
+    assert set(kept) == {bytes(2**20)}
+
+
+async def test_a_bomb_is_inflated_as_it_is_taken(any_wire):
+    connection, peer = await bomb_and_peer()
+    deflated = compress(bytes(2**20))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.stream.send_all, deflated * 50)
+        await wait_all_tasks_blocked()
+        assert len(connection._session.messages) <= 2
+        for _ in range(50):
+            assert await connection.get_message() == bytes(2**20)
+            assert len(connection._session.messages) <= 2
+
+
+async def test_a_ping_flood_of_a_peer_who_does_not_read_is_bounded(any_wire, autojump_clock):
+    connection, peer = await server_and_peer()
+    flood = frame(PING, bytes(125)) * 100
+    with trio.move_on_after(0.5):
+        for _ in range(200):
+            await peer.stream.send_all(flood)
+    await wait_all_tasks_blocked()
+    assert connection.bytes_unsent <= 2**17
+    assert connection.closed is None
+
+
+async def bomb_and_peer():
+    core = Connection(
+        ConnectionType.SERVER,
+        extensions=[accepted_deflate()],
+        whole_messages=True,
+        max_message_size=2**20,
+    )
+    ours, theirs = transport.peer.new_pair()
+    connection = WebSocketConnection(
+        ours, core, Options(), path="/", subprotocol=None, handshake_headers=()
+    )
+    return connection, Peer(theirs, masks=True)
+
+
+def accepted_deflate():
+    extension = Compression().new_extension()
+    assert extension.accept("permessage-deflate; client_no_context_takeover") is not None
+    return extension
+
+
+def compress(payload):
+    """A compressed binary message of a client."""
+    compressor = zlib.compressobj(9, wbits=-15)
+    data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    whole = bytearray(frame(BINARY, data[:-4]))
+    whole[0] |= 0x40  # RSV1
+    return bytes(whole)

@@ -62,6 +62,10 @@ _PONGS_PER_READ = 64
 # needed, as a small compressed message may be a large one, and messages cost more than their bytes.
 _MESSAGES_PER_PARSE = 64
 _BYTES_PER_PARSE = 65536
+# Of what a lost peer had said before, so much is kept until the user takes it, in bytes: what is
+# left in the system's buffer, compressed, may be a thousand times as large.
+_KEPT_OF_LOST = 2**22
+_MESSAGE_COST = 64
 # From this size on, in bytes, a server's binary message is not copied to stand behind its header.
 _LARGE = 16384
 _ABNORMAL_CLOSURE = 1006
@@ -89,6 +93,7 @@ class Session:
         "_last_received",
         "_pinged_at",
         "_progress_at",
+        "_room",
         "bucket",
         "changed",
         "closed",
@@ -120,6 +125,7 @@ class Session:
         self.queue_size = max(1, options.message_queue_size)
         self.more = False  # the core may hold more events
         self._discarding = False  # nobody wants messages any more
+        self._room: int | None = None  # of a lost connection: bytes of messages that are still kept
         self.getters: list[trio.lowlevel.Task] = []  # they wait for messages
         self.changed: trio.lowlevel.ParkingLot | None = None  # for all who wait for the rest
         self._due_pong: bytes | None = None
@@ -181,11 +187,13 @@ class Session:
                 elif not self._discarding:
                     messages.append(event.data)
                     size += len(event.data)
-                    if len(messages) > self.queue_size and (
-                        len(messages) >= _MESSAGES_PER_PARSE or size >= _BYTES_PER_PARSE
-                    ):
-                        self.more = True
-                        return
+                    if len(messages) >= _MESSAGES_PER_PARSE or size >= _BYTES_PER_PARSE:
+                        if self._room is not None:
+                            self._room -= len(event.data) + _MESSAGE_COST
+                            self._discarding = self._room < 0
+                        elif len(messages) > self.queue_size:
+                            self.more = True
+                            return
             elif isinstance(event, Ping):
                 pongs += 1
                 self._answer_ping(event, at_once=pongs <= _PONGS_PER_READ)
@@ -293,6 +301,7 @@ class Session:
     def broken(self) -> None:
         """Take note that nothing can be sent; why, the peer may have said before."""
         self.queue_size = sys.maxsize
+        self._room = _KEPT_OF_LOST
         if self.phase == OPEN:
             self._enter(CLOSING, LINGER_TIMEOUT)
         self._wake()
@@ -344,6 +353,8 @@ class Session:
         if now < due:
             return due
         payload = os.urandom(4)
+        if self.pings is not None:  # a peer may show life otherwise, and never answer a ping
+            self.pings = {key: kept for key, kept in self.pings.items() if kept.done is not None}
         self.add_ping(payload, PingTicket(now, None))
         self._append(Ping(payload))
         self.flush()
