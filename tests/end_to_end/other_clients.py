@@ -12,6 +12,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Self
+from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
@@ -219,11 +220,18 @@ class TrioWebsocket(Client):
 
     @classmethod
     async def refusal(cls, url: str) -> tuple[int, bytes | None]:
+        parts = urlsplit(url)
+        # The stream is ours: refused, open_websocket_url leaves it to the garbage collector.
+        stream = await trio.open_tcp_stream(parts.hostname, parts.port)
+        refusal = None
         try:
-            async with trio_websocket.open_websocket_url(url):
-                raise AssertionError
-        except trio_websocket.ConnectionRejected as error:
-            return error.status_code, error.body
+            async with stream, trio.open_nursery() as nursery:
+                await trio_websocket.wrap_client_stream(nursery, stream, parts.netloc, parts.path)
+        except* trio_websocket.ConnectionRejected as group:
+            (error,) = group.exceptions
+            refusal = error.status_code, error.body
+        assert refusal is not None
+        return refusal
 
 
 class HttpxWs(Client):
