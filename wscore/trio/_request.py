@@ -227,8 +227,7 @@ async def _send_acceptance(handshake: _Handshake, response: bytes) -> None:
 def _open(handshake: _Handshake, subprotocol: str | None) -> WebSocketConnection:
     core = handshake.ws.connection
     assert core is not None  # the acceptance is sent
-    handshake.exchange.counters.count_accepted()
-    return WebSocketConnection(
+    connection = WebSocketConnection(
         handshake.exchange.stream,
         core,
         handshake.options,
@@ -236,6 +235,8 @@ def _open(handshake: _Handshake, subprotocol: str | None) -> WebSocketConnection
         subprotocol=subprotocol,
         handshake_headers=tuple(handshake.head.headers),
     )
+    handshake.exchange.counters.count_accepted()
+    return connection
 
 
 async def _reject(exchange: Exchange, response: HTTPResponse) -> None:

@@ -1,16 +1,11 @@
-"""The server: one isolated task for each connection, and stopping; imports the modules beside it.
-
-Nothing that one client sends and nothing that one handler raises reaches another connection. The
-client's faults are one line at INFO each, the handler's errors one traceback each, both on the
-logger ``wscore.trio``.
+"""The server's doors, each with its arguments, and the server's life: listening, stopping; imports
+``_service`` and what is below it.
 """
 
 from __future__ import annotations
 
-import logging
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import h11
@@ -21,9 +16,9 @@ from wscore.typing import Headers
 from ._accept import Acceptor
 from ._compression import Compression, new_extensions
 from ._counters import ServerCounters
-from ._errors import CloseReason, ConnectionClosed, HandshakeError
+from ._errors import HandshakeError
 from ._exchange import Exchange, RequestError, RequestLost
-from ._http import HTTPRequest, HTTPResponse, ProcessRequest, text_response
+from ._http import ProcessRequest
 from ._options import (
     CONNECT_TIMEOUT,
     DISCONNECT_TIMEOUT,
@@ -37,21 +32,12 @@ from ._options import (
 )
 from ._origins import AllowedOrigins, OriginPolicy
 from ._request import HandshakePolicy, WebSocketRequest, propose
+from ._service import Handler, Service
 from ._stream import Endpoint, abort, socket_endpoint
 from ._unix import UnixListener
 
-logger = logging.getLogger("wscore.trio")
-
-Handler = Callable[[WebSocketRequest], Awaitable[object]]
-
 # What clients and handlers are given when the server stops, in seconds.
 GRACE = 10.0
-_NORMAL_CLOSURE = 1000
-_GOING_AWAY = 1001
-_ABNORMAL_CLOSURE = 1006
-_INTERNAL_ERROR = 1011
-# Codes with which a connection ends because the peer did something wrong, or vanished.
-_PEER_FAULTS = frozenset({1002, 1006, 1007, 1009})
 
 
 class WebSocketServer(trio.abc.AsyncResource):
@@ -95,14 +81,11 @@ class WebSocketServer(trio.abc.AsyncResource):
             raise ValueError("a server needs at least one listener")
         new_extensions(compression)  # what cannot be is found now, and not with the first client
         self.counters = ServerCounters()
-        self._handler = handler
         self._listeners = list(listeners)
         self._endpoints = [_listener_endpoint(listener) for listener in listeners]
         self._handler_nursery = handler_nursery
-        self._connect_timeout = connect_timeout
         self._grace = grace
-        self._process_request = process_request
-        self._options = Options(
+        options = Options(
             message_queue_size=message_queue_size,
             max_message_size=max_message_size,
             receive_buffer_size=receive_buffer_size,
@@ -111,21 +94,25 @@ class WebSocketServer(trio.abc.AsyncResource):
             ping_timeout=ping_timeout,
             send_timeout=send_timeout,
         )
-        self._policy = HandshakePolicy(
+        policy = HandshakePolicy(
             subprotocols=_checked_subprotocols(subprotocols),
             extra_headers=_checked_headers(extra_headers),
             compression=compression,
             origins=None if origins is None else OriginPolicy(origins),
         )
         self._scope = trio.CancelScope()  # around all of run(); its deadline ends the grace
+        self._service = Service(
+            handler,
+            process_request,
+            options,
+            policy,
+            self.counters,
+            connect_timeout=connect_timeout,
+            grace=grace,
+            scope=self._scope,
+        )
         self._started = False
-        self._stopping = trio.Event()
         self._ended = trio.Event()
-        # Who has to hear that the server stops, and how many tasks there are with what they do.
-        self._handshakes: set[trio.CancelScope] = set()
-        self._requests: set[WebSocketRequest] = set()
-        self._tasks = 0
-        self._idle = trio.lowlevel.ParkingLot()
 
     @property
     def port(self) -> int:
@@ -157,16 +144,15 @@ class WebSocketServer(trio.abc.AsyncResource):
         Raises:
             RuntimeError: it was run or closed already.
         """
-        if self._started or self._stopping.is_set():
+        if self._started or self._service.stopping.is_set():
             raise RuntimeError("a server runs once")
         self._started = True
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     await self._accept_until_stopped(self._handler_nursery or nursery, task_status)
-                    self._tell_everybody(nursery)
-                    while self._tasks:
-                        await self._idle.park()
+                    self._service.tell_everybody(nursery)
+                    await self._service.wait_idle()
         finally:
             self._ended.set()
 
@@ -191,7 +177,7 @@ class WebSocketServer(trio.abc.AsyncResource):
         """
         seconds = self._grace if grace is None else grace
         self._scope.deadline = min(self._scope.deadline, trio.current_time() + seconds)
-        self._stopping.set()
+        self._service.stopping.set()
         try:
             if self._started:
                 await self._ended.wait()
@@ -206,7 +192,7 @@ class WebSocketServer(trio.abc.AsyncResource):
         self, handlers: trio.Nursery, task_status: trio.TaskStatus[WebSocketServer]
     ) -> None:
         def start(stream: trio.abc.Stream) -> None:
-            handlers.start_soon(self._serve, stream, name="wscore.trio connection")
+            handlers.start_soon(self._service.serve, stream, name="wscore.trio connection")
 
         acceptor = Acceptor(start, self.counters)
         try:
@@ -214,7 +200,7 @@ class WebSocketServer(trio.abc.AsyncResource):
                 for listener in self._listeners:
                     nursery.start_soon(acceptor.run, listener)
                 task_status.started(self)
-                await self._stopping.wait()
+                await self._service.stopping.wait()
                 nursery.cancel_scope.cancel()
         finally:
             await self._close_listeners()
@@ -222,185 +208,6 @@ class WebSocketServer(trio.abc.AsyncResource):
     async def _close_listeners(self) -> None:
         for listener in self._listeners:
             await trio.aclose_forcefully(listener)
-
-    def _tell_everybody(self, nursery: trio.Nursery) -> None:
-        for handshake in self._handshakes:
-            handshake.cancel()
-        for request in self._requests:
-            nursery.start_soon(self._withdraw, request)
-
-    async def _withdraw(self, request: WebSocketRequest) -> None:
-        try:
-            with suppress(ConnectionClosed):  # it went away first
-                await request.withdraw()
-        except Exception:
-            logger.exception("%s: internal error", request.remote)
-
-    # One connection. While its handler runs, the one frame of ours that is left is that of _serve,
-    # and it holds the request alone: what opening a connection takes must not burden thousands of
-    # idle ones. Even the stream goes, as a connection takes the socket out of it.
-
-    async def _serve(self, stream: trio.abc.Stream) -> None:
-        """Serve one connection from its first byte to its last."""
-        self._tasks += 1
-        try:
-            request = await self._receive_request(stream)
-            del stream
-            if request is not None:
-                self._requests.add(request)
-                try:
-                    await self._handler(request)
-                except BaseException as error:
-                    await self._conclude(request, error)
-                else:
-                    await self._conclude(request, None)
-        except Exception:
-            logger.exception("internal error")
-        finally:
-            self._tasks -= 1
-            if not self._tasks:
-                self._idle.unpark_all()
-
-    async def _receive_request(self, stream: trio.abc.Stream) -> WebSocketRequest | None:
-        """Return the request for the handler; else answer it if there is one, and close."""
-        exchange = Exchange(stream, self._options, self.counters)
-        request: WebSocketRequest | None = None
-        try:
-            outcome = await self._negotiate(exchange)
-            if isinstance(outcome, HTTPResponse):
-                await self._answer(exchange, outcome)
-            else:
-                request = outcome
-        except RequestLost as error:
-            if not exchange.answered:
-                self.counters.handshakes_lost += 1
-            # Connecting without a word is how load balancers look every few seconds whether
-            # somebody listens: nothing that anybody wants to read about.
-            level = logging.DEBUG if error.silent else logging.INFO
-            logger.log(level, "%s: lost during the opening handshake: %s", exchange.remote, error)
-        finally:
-            if request is None:
-                await abort(stream)
-        return request
-
-    async def _negotiate(self, exchange: Exchange) -> WebSocketRequest | HTTPResponse | None:
-        """Read the request and decide who answers it, in time; None: nobody, cut it."""
-        head: HTTPRequest | None = None
-        with trio.move_on_after(self._connect_timeout) as scope:
-            self._handshakes.add(scope)
-            if self._stopping.is_set():
-                scope.cancel()
-            try:
-                head = await exchange.receive_request()
-                response = await self._ask_hook(head)
-                if response is not None:
-                    return response
-                return propose(exchange, head, self._options, self._policy)
-            except RequestError as error:
-                status = error.response.status
-                logger.info("%s: refused with %d: %s", exchange.remote, status, error)
-                return error.response
-            finally:
-                self._handshakes.discard(scope)
-        if not self._stopping.is_set():
-            what = "no complete request" if head is None else "no answer of process_request"
-            logger.info("%s: %s in %g s", exchange.remote, what, self._connect_timeout)
-        if head is not None:
-            return text_response(503, "Not now")
-        if not self._stopping.is_set():
-            self.counters.handshake_timeouts += 1
-        return None
-
-    async def _ask_hook(self, head: HTTPRequest) -> HTTPResponse | None:
-        if self._process_request is None:
-            return None
-        try:
-            response: object = await self._process_request(head)
-            if response is None or isinstance(response, HTTPResponse):
-                return response
-            kind = type(response).__name__
-            raise TypeError(f"process_request returns an HTTPResponse or None, not {kind}")
-        except Exception:
-            self.counters.handler_errors += 1
-            logger.exception("%s: process_request failed", head.remote)
-            return text_response(500, "Internal server error")
-
-    async def _answer(self, exchange: Exchange, response: HTTPResponse) -> None:
-        try:
-            await exchange.respond(response)
-        except RequestLost:
-            raise
-        except Exception:
-            self.counters.handler_errors += 1
-            logger.exception("%s: the response of process_request cannot be sent", exchange.remote)
-            if not exchange.answered:
-                await exchange.respond(text_response(500, "Internal server error"))
-
-    async def _conclude(self, request: WebSocketRequest, error: BaseException | None) -> None:
-        """End the connection of a handler in the way that tells the client how it went."""
-        fault = passing = None
-        if error is not None:
-            fault = _leaves(error, lambda leaf: _is_fault(leaf, request))
-            passing = _leaves(error, lambda leaf: not isinstance(leaf, Exception))
-        if fault is not None:
-            self.counters.handler_errors += 1
-            logger.error("%s: the handler failed", request.remote, exc_info=fault)
-        elif error is None and not request.answered:
-            self.counters.handler_errors += 1
-            logger.error("%s: the handler did not answer the request", request.remote)
-        try:
-            if passing is None:
-                await self._end(request, _NORMAL_CLOSURE if fault is None else _INTERNAL_ERROR)
-            else:
-                # Cancelled: the grace counts from now, or from when the server was closed.
-                with trio.CancelScope(shield=True) as scope:
-                    deadline = trio.current_time() + self._grace
-                    scope.deadline = min(deadline, self._scope.deadline)
-                    await self._end(request, _GOING_AWAY if fault is None else _INTERNAL_ERROR)
-                raise passing from None
-        finally:
-            self._requests.discard(request)
-            self._count_end(request)
-            await request.release()
-
-    async def _end(self, request: WebSocketRequest, code: int) -> None:
-        if request.connection is not None:
-            await request.connection.aclose(code)
-        elif not request.answered:
-            with trio.move_on_after(self._options.disconnect_timeout):
-                with suppress(ConnectionClosed):  # it went away first
-                    await request.reject(503 if code == _GOING_AWAY else 500)
-
-    def _count_end(self, request: WebSocketRequest) -> None:
-        connection = request.connection
-        if connection is None:
-            return
-        reason = connection.closed or CloseReason(_ABNORMAL_CLOSURE)
-        self.counters.count_ended(reason, connection.cut_reason)
-        if connection.cut_reason is not None:
-            logger.info("%s: cut: %s", connection.remote, connection.cut_reason)
-        elif reason.code in _PEER_FAULTS:
-            logger.info("%s: closed with %d (%s)", connection.remote, reason.code, reason.name)
-
-
-def _is_fault(error: BaseException, request: WebSocketRequest) -> bool:
-    """Whether an exception of a handler is a mistake, and not just the end of its connection."""
-    if isinstance(error, ConnectionClosed) and request.answered:
-        connection = request.connection
-        # Of an open connection's handler it must be another connection that was closed.
-        return connection is not None and connection.closed is None
-    return isinstance(error, Exception)
-
-
-def _leaves(
-    error: BaseException, condition: Callable[[BaseException], bool]
-) -> BaseException | None:
-    """The exception, or the part of its group, whose leaves meet a condition; None if none does."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(
-            lambda leaf: not isinstance(leaf, BaseExceptionGroup) and condition(leaf)
-        )
-    return error if condition(error) else None
 
 
 def _listener_endpoint(listener: trio.abc.Listener[Any]) -> Endpoint | str:
@@ -464,7 +271,7 @@ async def serve_websocket(
         port: TCP port; 0 for one that the system chooses.
         ssl_context: context for TLS, or None for plain TCP.
         handler_nursery: the nursery for the connections' tasks; by default the server's own.
-        message_queue_size: messages kept while a ping waits for its pong.
+        message_queue_size: messages to read ahead; beyond, the client is slowed down by TCP.
         max_message_size: bytes; a larger message closes its connection with 1009.
         receive_buffer_size: bytes to ask the system for at once; None lets trio choose.
         connect_timeout: seconds for TLS, the request and `process_request` together.
