@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from ._close_payload import decode_close_payload
 from ._codes import CloseReason, Opcode, RsvBits
@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # extensions are above this module: the decoder only calls th
 #: Bytes of a payload that extensions are given at once where a message comes in pieces. What they
 #: make of it is one event, and deflated data may grow by a factor of 1,032: to 8 MiB, not 64.
 _EXTENSION_STEP: Final = 8192
+
+#: Taken as messages without events at once, in characters and bytes; the last may exceed it.
+_TAKEN_SIZE: Final = 65536
 
 _NOT_UTF8: Final = "text that is not UTF-8"
 
@@ -94,6 +97,8 @@ class FrameDecoder:
         # Made when first needed, as most connections are idle.
         self._utf8: IncrementalDecoder | None = None
         self._held: bytearray | None = None
+        # Found behind messages that were taken, and not given out yet.
+        self._violation: CloseConnection | None = None
 
     @property
     def client(self) -> bool:
@@ -154,12 +159,57 @@ class FrameDecoder:
             raise StopIteration
         return event
 
+    def take_messages(self, limit: int) -> list[str | bytes]:
+        """Returns the data of the messages that are the next events, without making these.
+
+        See ``OpenConnection.take_messages``.
+
+        Raises:
+            ValueError: without ``whole_messages``, or called by an extension's hook.
+        """
+        if not self._whole:
+            raise ValueError(
+                "messages that come in pieces cannot be taken: whole_messages is not set"
+            )
+        taken: list[str | bytes] = []
+        if self._closed or self._violation is not None:
+            return taken
+        if self._in_hook:
+            raise ValueError("an extension asks for messages while it is shown a frame")
+        if self._extensions and self._deflate is None:
+            limit = min(limit, 1)  # what a hook raises must not cost the messages before
+        try:
+            self._take_into(taken, limit)
+        except ParseFailed as exc:
+            self._in_hook = False
+            self._violation = CloseConnection(exc.code, str(exc))
+        except BaseException:
+            self._close()
+            raise
+        return taken
+
+    def _take_into(self, taken: list[str | bytes], limit: int) -> None:
+        size = 0
+        while len(taken) < limit and size < _TAKEN_SIZE:
+            if self._opcode is None and not self._read_header():
+                break
+            if self._opcode is None or self._opcode.iscontrol():
+                break
+            if self._remaining and not self._buffer:
+                break
+            event = self._read_data()
+            if event is not None:
+                taken.append(cast("str | bytes", event.data))
+                size += len(event.data)
+
     def _close(self) -> None:
         self._closed = True
         self._buffer = bytearray()
-        self._held = None
+        self._held = self._violation = None
 
     def _next_event(self) -> Event | None:
+        if self._violation is not None:
+            return self._violation
         while self._opcode is not None or self._read_header():
             if self._opcode is not None and self._opcode.iscontrol():
                 return self._read_control() if len(self._buffer) >= self._remaining else None
@@ -339,7 +389,7 @@ class FrameDecoder:
             return Pong(payload)
         return CloseConnection(*decode_close_payload(payload))
 
-    def _read_data(self) -> Event | None:
+    def _read_data(self) -> TextMessage | BytesMessage | None:
         piece = self._take()
         frame_finished = self._remaining == 0
         message_finished = frame_finished and self._fin
@@ -381,7 +431,9 @@ class FrameDecoder:
             raise ParseFailed(_NOT_UTF8, CloseReason.INVALID_FRAME_PAYLOAD_DATA) from None
         return text
 
-    def _hold(self, piece: bytes, text: str, is_text: bool, finished: bool) -> Event | None:
+    def _hold(
+        self, piece: bytes, text: str, is_text: bool, finished: bool
+    ) -> TextMessage | BytesMessage | None:
         """Keeps a piece until its message is whole; kept as bytes, since many small str would take
         50 times the room.
         """

@@ -144,6 +144,24 @@ class OpenConnection:
         """Returns the events that are due, each parsed when it is taken."""
         return self._queued_events(self._queue) if self._queue else self._decoder
 
+    def take_messages(self, limit: int) -> list[str | bytes]:
+        """Returns the data of the messages that are the next events, without making these events.
+
+        For connections with ``whole_messages`` that get many short messages at once. What is behind
+        the messages is left for :meth:`events`, as it would have given it: controls, the peer's
+        close frame, a violation. So an empty list says that no message is the next event. No
+        payload is parsed that is not returned, but for the one whose violation ends the list.
+
+        Args:
+            limit: messages to return at most; not more than one with extensions that are not
+                :class:`~wscore.extensions.PerMessageDeflate`. The message that reaches 64 KiB, in
+                characters and bytes together, is the last in any case.
+
+        Raises:
+            ValueError: the connection was made without ``whole_messages``.
+        """
+        return [] if self._queue else self._decoder.take_messages(limit)
+
     def _queued_events(self, queue: deque[Event]) -> Iterator[Event]:
         while queue:
             yield queue.popleft()

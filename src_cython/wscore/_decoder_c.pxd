@@ -31,8 +31,12 @@ cdef class FrameDecoder:
     cdef unsigned char _utf8[4]
     cdef size_t _utf8_size
     cdef bytearray _held
+    # Found behind messages that were taken, and not given out yet.
+    cdef object _violation
 
     cdef int feed(self, object data) except -1
+    cdef list take(self, Py_ssize_t limit)
+    cdef int _take_into(self, list taken, Py_ssize_t limit) except -1
     cdef int _append(self, bytes data) except -1
     cdef int _close(self) except -1
     cdef object _next_event(self)

@@ -28,6 +28,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     EXTENSION_STEP = 8192  # see the Python twin
+    TAKEN_SIZE = 65536
     NONE = -1
     CONTINUATION = 0
     TEXT = 1
@@ -66,7 +67,7 @@ cdef class FrameDecoder:
         self._extensions = tuple(extensions) or None
         self._deflate = deflate
         self._closed = self._ended = self._compressed = self._in_hook = False
-        self._chunk = self._held = self._control = None
+        self._chunk = self._held = self._control = self._violation = None
         self._data = NULL
         self._pos = self._end = self._head_size = self._utf8_size = 0
         self._opcode = self._message = NONE
@@ -151,26 +152,71 @@ cdef class FrameDecoder:
                     event = CloseConnection(CloseReason.ABNORMAL_CLOSURE)
                 if type(event) is CloseConnection:
                     self._close()
+                elif self._pos == self._end:
+                    self._chunk = None  # not to be kept while nothing comes
         if event is None:
             raise StopIteration
         return event
 
+    def take_messages(self, limit):
+        """Returns the data of the messages that are the next events. See the Python twin."""
+        return self.take(limit)
+
+    cdef list take(self, Py_ssize_t limit):
+        cdef list taken = []
+        with cython.critical_section(self):
+            if not self._whole:
+                raise ValueError("messages that come in pieces cannot be taken: whole_messages is not set")
+            if self._closed or self._violation is not None:
+                return taken
+            if self._in_hook:
+                raise ValueError("an extension asks for messages while it is shown a frame")
+            if self._extensions is not None and self._deflate is None and limit > 1:
+                limit = 1  # what a hook raises must not cost the messages before
+            try:
+                self._take_into(taken, limit)
+            except ParseFailed as exc:
+                self._in_hook = False
+                self._violation = CloseConnection(exc.code, str(exc))
+            except BaseException:
+                self._close()
+                raise
+            if self._pos == self._end:
+                self._chunk = None
+        return taken
+
+    cdef int _take_into(self, list taken, Py_ssize_t limit) except -1:
+        cdef Py_ssize_t size = 0
+        cdef object data
+        while len(taken) < limit and size < TAKEN_SIZE and (self._opcode != NONE or self._read_header()):
+            if self._opcode & 8 or (self._remaining and self._pos == self._end):
+                break
+            data = self._read_data()
+            if data is not None:
+                taken.append(data)
+                size += len(data)
+        return 0
+
     cdef int _close(self) except -1:
         self._closed = True
-        self._chunk = self._held = None
+        self._chunk = self._held = self._violation = None
         self._pos = self._end = 0
         return 0
 
     cdef object _next_event(self):
-        cdef object event
+        cdef object data
+        cdef bint text
+        if self._violation is not None:
+            return self._violation
         while self._opcode != NONE or self._read_header():
             if self._opcode & 8:
                 return self._read_control()
             if self._remaining and self._pos == self._end:
                 return None
-            event = self._read_data()
-            if event is not None:
-                return event
+            text = self._message == TEXT
+            data = self._read_data()
+            if data is not None:
+                return message_event(text, data, self._opcode == NONE, self._message == NONE)
         return None
 
     cdef bint _read_header(self) except -1:
@@ -361,6 +407,7 @@ cdef class FrameDecoder:
         return CloseConnection(code, reason)
 
     cdef object _read_data(self):
+        """The data of the next event; None where it is held until its message is whole."""
         cdef size_t size = self._available()
         cdef bint frame_finished = size == self._remaining
         cdef bint finished = frame_finished and self._fin
@@ -376,9 +423,7 @@ cdef class FrameDecoder:
         if finished:
             self._message = NONE
             self._size = self._fragments = 0
-        if data is None:
-            return None
-        return message_event(text, data, frame_finished, finished)
+        return data
 
     cdef object _read_piece(self, size_t size, bint text, bint finished):
         """The payload that is there, as the data of an event; None where it is held until its message is whole."""

@@ -96,6 +96,11 @@ cdef class OpenConnection:
         """events($self)\n--\n\nReturns the events that are due, each parsed when it is taken."""
         return self._queued_events(self._queue) if self._queue else self._framer
 
+    @cython.binding(False)
+    def take_messages(self, limit):
+        """take_messages($self, limit)\n--\n\nReturns the data of the messages that are the next events. See the Python twin."""
+        return [] if self._queue else self._framer.take(limit)
+
     def _queued_events(self, queue):
         while queue:
             yield queue.popleft()

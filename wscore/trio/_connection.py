@@ -26,7 +26,7 @@ from wscore.events import BytesMessage, Event, Ping, Pong, TextMessage
 
 from ._errors import CloseReason, ConnectionClosed
 from ._options import Options
-from ._session import MAX_UNSENT, PingTicket, Session
+from ._session import MAX_UNSENT, Getter, PingTicket, Session
 from ._stream import Endpoint
 
 _MESSAGES_PER_CHECKPOINT = 64
@@ -59,10 +59,11 @@ class WebSocketConnection(trio.abc.AsyncResource):
         "__weakref__",
         "_handshake_headers",
         "_path",
+        "_received",
+        "_sent",
         "_session",
         "_subprotocol",
         "_turns",
-        "_unyielded",
     )
 
     def __init__(
@@ -80,7 +81,9 @@ class WebSocketConnection(trio.abc.AsyncResource):
         # One object, not two for each field and one for each pair: NUL is in no header (RFC 9110
         # section 5.5), and few programs look.
         self._handshake_headers = b"\0".join(chain.from_iterable(handshake_headers))
-        self._unyielded = 1  # messages since a task last waited; 0: it just did
+        # Messages since a task last waited, each way.
+        self._received = 0
+        self._sent = 1
         self._turns: trio.StrictFIFOLock | None = None  # of senders, once one had to wait
         core = ws.connection if isinstance(ws, WSConnection) else ws
         assert core is not None, "the opening handshake is not finished"
@@ -163,44 +166,35 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
         Messages that were received before the peer's Close, or before the connection was lost, are
         still returned after it. A cancelled call loses no message. The call is a checkpoint
-        whenever it has to wait, and at least once in 64 messages sent or received.
+        whenever it has to wait, and at least once in 64 messages received.
 
         Raises:
             ConnectionClosed: the connection is closed and its last message was returned, or
                 this end closed it.
         """
-        if self._unyielded >= _MESSAGES_PER_CHECKPOINT:
-            self._unyielded = 0
-            await trio.lowlevel.checkpoint()
         session = self._session
-        if not session.messages:
-            if session.wire.unsent:
-                session.flush()
-            if not session.messages:  # a connection found lost by the flush is read to its end
-                return await self._wait_for_message()
-        self._unyielded += 1
-        message = session.messages.pop(0)
-        if len(session.messages) <= session.queue_size and not session.wire.reading:
+        messages = session.messages
+        if self._received >= _MESSAGES_PER_CHECKPOINT:
+            self._received = 0
+            await trio.lowlevel.checkpoint()
+        if not messages and session.wire.unsent:
+            session.flush()  # a connection found lost by this is read to its end
+        if not messages:
+            self._received = self._sent = 0
+            if session.closed is not None:
+                await trio.lowlevel.checkpoint()
+                raise session.closed_error()
+            # Not in a coroutine of its own: most connections wait here most of the time.
+            getter = Getter(session.getters)
+            await trio.lowlevel.wait_task_rescheduled(getter)
+            if getter.message is None:
+                raise session.closed_error()
+            return getter.message
+        self._received += 1
+        message = messages.pop(0)
+        if not session.wire.reading and len(messages) <= session.queue_size:
             session.proceed()
         return message
-
-    async def _wait_for_message(self) -> str | bytes:
-        session = self._session
-        self._unyielded = 0
-        if session.closed is None:
-            task = trio.lowlevel.current_task()
-
-            def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-                session.getters.remove(task)
-                return trio.lowlevel.Abort.SUCCEEDED
-
-            session.getters.append(task)
-            message: str | bytes | None = await trio.lowlevel.wait_task_rescheduled(abort)
-            if message is not None:
-                return message
-        else:
-            await trio.lowlevel.checkpoint()
-        raise session.closed_error()
 
     def __aiter__(self) -> WebSocketConnection:
         return self
@@ -221,7 +215,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         Waits while more than 64 KiB are unsent, before and after, so that a slow peer slows the
         caller down. Cancelled before, it has sent nothing. Cancelled after, the message is
         sent later, unless the connection is lost. The call is a checkpoint whenever it has to wait,
-        and at least once in 64 messages sent or received.
+        and at least once in 64 messages sent.
 
         Args:
             message: bytes may also be a bytearray or a memoryview, and may be changed after the
@@ -235,17 +229,21 @@ class WebSocketConnection(trio.abc.AsyncResource):
         session = self._session
         wire = session.wire
         if (
-            wire.unsent > MAX_UNSENT
-            or self._unyielded >= _MESSAGES_PER_CHECKPOINT
+            self._sent >= _MESSAGES_PER_CHECKPOINT
+            or wire.unsent > MAX_UNSENT
             or (self._turns is not None and self._turns.locked())
         ):
             await self._send_in_turn(event)
+        elif session.messages:
+            # A reply, to one of many: it leaves together with the others.
+            self._sent += 1
+            if session.closed is not None:
+                raise session.closed_error()
+            wire.append(session.core.send(event))
         else:
-            # Not for a reply: the message was waited for, or is one of a bounded number.
-            if not session.messages:
-                if self._unyielded:
-                    await trio.lowlevel.checkpoint_if_cancelled()
-                self._unyielded += 1
+            if self._sent or self._received:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            self._sent += 1
             session.send(event)
         if wire.unsent > MAX_UNSENT or wire.broken:
             await self._wait_sent()
@@ -296,7 +294,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
     async def _send_in_turn(self, event: Event) -> None:
         """Send one event when all who called before have, and little enough is unsent."""
-        self._unyielded = 0
+        self._sent = self._received = 0
         if self._turns is None:
             self._turns = trio.StrictFIFOLock()
         session = self._session

@@ -36,10 +36,9 @@ from contextlib import suppress
 from typing import Final
 
 import trio
-from outcome import Value
 
 from wscore.connection import Connection, ConnectionState
-from wscore.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong, PreparedMessage
+from wscore.events import BytesMessage, CloseConnection, Event, Ping, Pong, PreparedMessage
 
 from ._deadlines import NO_BUCKET, current_deadlines
 from ._errors import CloseReason, ConnectionClosed
@@ -80,6 +79,22 @@ class PingTicket:
         self.sent_at = sent_at
         self.done = done
         self.answered = False
+
+
+class Getter:
+    """A task that waits for a message; also what trio calls if it is cancelled meanwhile."""
+
+    __slots__ = ("_all", "message", "task")
+
+    def __init__(self, all_getters: list[Getter]) -> None:
+        self.message: str | bytes | None = None  # set with the wake-up, unless there is none left
+        self.task = trio.lowlevel.current_task()
+        self._all = all_getters
+        all_getters.append(self)
+
+    def __call__(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._all.remove(self)
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Session:
@@ -126,7 +141,7 @@ class Session:
         self.more = False  # the core may hold more events
         self._discarding = False  # nobody wants messages any more
         self._room: int | None = None  # of a lost connection: bytes of messages that are still kept
-        self.getters: list[trio.lowlevel.Task] = []  # they wait for messages
+        self.getters: list[Getter] = []
         self.changed: trio.lowlevel.ParkingLot | None = None  # for all who wait for the rest
         self._due_pong: bytes | None = None
 
@@ -178,30 +193,50 @@ class Session:
             self._step()
 
     def _parse(self) -> None:
-        messages = self.messages
-        pongs = size = 0
-        for event in self.core.events():
-            if isinstance(event, Message):
-                if self.getters:
-                    trio.lowlevel.reschedule(self.getters.pop(0), Value(event.data))
-                elif not self._discarding:
-                    messages.append(event.data)
-                    size += len(event.data)
-                    if len(messages) >= _MESSAGES_PER_PARSE or size >= _BYTES_PER_PARSE:
-                        if self._room is not None:
-                            self._room -= len(event.data) + _MESSAGE_COST
-                            self._discarding = self._room < 0
-                        elif len(messages) > self.queue_size:
-                            self.more = True
-                            return
-            elif isinstance(event, Ping):
+        core = self.core
+        count = size = pongs = 0
+        while True:
+            taken = core.take_messages(_MESSAGES_PER_PARSE)
+            if taken:
+                count += len(taken)
+                if count < _MESSAGES_PER_PARSE:
+                    size += sum(map(len, taken))
+                self._take_messages(taken)
+                if count >= _MESSAGES_PER_PARSE or size >= _BYTES_PER_PARSE:
+                    if self._room is not None:
+                        self._keep_within_room(taken)
+                    elif len(self.messages) > self.queue_size:
+                        self.more = True
+                        return
+                continue
+            event = next(core.events(), None)
+            if event is None:
+                self.more = False
+                return
+            if isinstance(event, Ping):
                 pongs += 1
                 self._answer_ping(event, at_once=pongs <= _PONGS_PER_READ)
             elif isinstance(event, Pong):
                 self._resolve_pings(bytes(event.payload))
             elif isinstance(event, CloseConnection):
                 self._take_close(event)
-        self.more = False
+
+    def _take_messages(self, taken: list[str | bytes]) -> None:
+        """Give messages to those who wait for one, and keep the rest."""
+        getters = self.getters
+        while getters and taken:
+            getter = getters.pop(0)
+            getter.message = taken.pop(0)
+            trio.lowlevel.reschedule(getter.task)
+        if not self._discarding:
+            self.messages += taken
+
+    def _keep_within_room(self, taken: list[str | bytes]) -> None:
+        """Count what is kept of a lost peer's messages, and keep no more once it is too much."""
+        assert self._room is not None
+        self._room -= sum(map(len, taken)) + len(taken) * _MESSAGE_COST
+        if self._room < 0:
+            self._discarding = True
 
     def _answer_ping(self, ping: Ping, *, at_once: bool) -> None:
         if at_once and self.wire.unsent <= MAX_UNSENT:
@@ -380,8 +415,8 @@ class Session:
             return
         self.closed = reason
         getters, self.getters = self.getters, []
-        for task in getters:  # there are some only if no message is left
-            trio.lowlevel.reschedule(task, Value(None))
+        for getter in getters:  # there are some only if no message is left
+            trio.lowlevel.reschedule(getter.task)
         pings, self.pings = self.pings, None
         for ticket in (pings or {}).values():
             if ticket.done is not None:
