@@ -190,3 +190,15 @@ async def test_a_member_of_another_kind_is_a_mistake_before_anything_is_sent(new
     broadcast(connections, "y")
     for peer in peers:
         assert (await peer.receive()).payload == b"y"
+
+
+async def test_a_member_that_can_only_be_read_is_skipped(mock_clock):
+    """Sending failed; for a moment the peer's Close is looked for."""
+    connection, peer = await server_and_peer()
+    await peer.stream.receive_stream.aclose()
+    await connection.send_message("x")
+    await wait_all_tasks_blocked()
+    assert connection.closed is None
+    result = broadcast([connection], "y")
+    assert (result.delivered, result.queued, result.skipped, result.cut) == (0, 0, 1, ())
+    await peer.stream.aclose()
