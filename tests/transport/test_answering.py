@@ -236,7 +236,7 @@ async def test_options_reach_the_connection():
         "send_timeout": 9.0,
     }
     server = WebSocketServer(accept, [MemoryListener()], **given)
-    options = server._options
+    options = server._service.options
     assert {name: getattr(options, name) for name in given} == given
     connection, _ = await server_and_peer(**given)
     assert connection.closed is None

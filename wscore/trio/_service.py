@@ -47,6 +47,7 @@ class Service:
         scope: what is around all tasks; its deadline, if there is one, ends that grace too.
 
     Attributes:
+        options: as given.
         stopping: set as soon as no new connections are wanted.
     """
 
@@ -65,7 +66,7 @@ class Service:
         self.stopping = trio.Event()
         self._handler = handler
         self._process_request = process_request
-        self._options = options
+        self.options = options
         self._policy = policy
         self._counters = counters
         self._connect_timeout = connect_timeout
@@ -123,7 +124,7 @@ class Service:
 
     async def _receive_request(self, stream: trio.abc.Stream) -> WebSocketRequest | None:
         """Return the request for the handler; else answer it if there is one, and close."""
-        exchange = Exchange(stream, self._options, self._counters)
+        exchange = Exchange(stream, self.options, self._counters)
         request: WebSocketRequest | None = None
         try:
             outcome = await self._negotiate(exchange)
@@ -155,7 +156,7 @@ class Service:
                 response = await self._ask_hook(head)
                 if response is not None:
                     return response
-                return propose(exchange, head, self._options, self._policy)
+                return propose(exchange, head, self.options, self._policy)
             except RequestError as error:
                 status = error.response.status
                 logger.info("%s: refused with %d: %s", exchange.remote, status, error)
@@ -227,7 +228,7 @@ class Service:
         if request.connection is not None:
             await request.connection.aclose(code)
         elif not request.answered:
-            with trio.move_on_after(self._options.disconnect_timeout):
+            with trio.move_on_after(self.options.disconnect_timeout):
                 with suppress(ConnectionClosed):  # it went away first
                     await request.reject(503 if code == _GOING_AWAY else 500)
 
