@@ -98,9 +98,9 @@ class OpenConnection:
     def send_message(self, data: str | bytes) -> bytes:
         """Returns the bytes that tell the peer of a whole message, without making an event.
 
-        Does what :meth:`send` does with ``Message(data)``, and raises what it raises.
+        Does what :meth:`send` does with such an event, and raises what it raises.
         """
-        return self.send(Message(data))
+        return self.send(TextMessage(data) if isinstance(data, str) else BytesMessage(data))
 
     def _prepared_frame(self, message: PreparedMessage) -> bytes:
         """The frame that all servers with the same way of compressing, or with none, share."""

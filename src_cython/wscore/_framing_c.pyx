@@ -66,7 +66,7 @@ cdef class OpenConnection:
             frame = _message_frame(data, self._framer._client)
             if frame is not None:
                 return frame
-        return self.send(Message(data))
+        return self.send(TextMessage(data) if isinstance(data, str) else BytesMessage(data))
 
     cdef bytes _whole_message(self, object event, bint client):
         """The frame of a message that is one frame, or None where the event is not such a message."""

@@ -240,21 +240,23 @@ class WebSocketConnection(trio.abc.AsyncResource):
             # A reply to one of many messages, and not the first: it leaves with those before it.
             data = session.core.send_message(message)
             pieces.append(data)
-            wire.unsent += len(data)
+            wire.unsent = unsent = wire.unsent + len(data)
+            if unsent > MAX_UNSENT:
+                await self._wait_sent()
+            return
+        event = TextMessage(message) if type(message) is str else _message_event(message)
+        if (
+            self._sent >= _MESSAGES_PER_CHECKPOINT
+            or wire.unsent > MAX_UNSENT
+            or self._turns is not None
+        ):
+            await self._send_in_turn(event)
         else:
-            event = TextMessage(message) if type(message) is str else _message_event(message)
-            if (
-                self._sent >= _MESSAGES_PER_CHECKPOINT
-                or wire.unsent > MAX_UNSENT
-                or self._turns is not None
-            ):
-                await self._send_in_turn(event)
-            else:
-                # Not for a reply: the message was waited for, or is one of a bounded number.
-                if not session.messages and (self._sent or self._received):
-                    await trio.lowlevel.checkpoint_if_cancelled()
-                self._sent += 1
-                session.send(event)
+            # Not for a reply: the message was waited for, or is one of a bounded number.
+            if not session.messages and (self._sent or self._received):
+                await trio.lowlevel.checkpoint_if_cancelled()
+            self._sent += 1
+            session.send(event)
         if wire.unsent > MAX_UNSENT or wire.broken:
             await self._wait_sent()
 
