@@ -231,13 +231,15 @@ class WebSocketConnection(trio.abc.AsyncResource):
         pieces = wire.pieces
         if (
             session.messages
-            and 0 < len(pieces) < _MESSAGES_PER_CHECKPOINT
+            and pieces
+            and self._sent < _MESSAGES_PER_CHECKPOINT
             and wire.unsent <= MAX_UNSENT
             and self._turns is None
             and session.closed is None
             and (type(message) is str or type(message) is bytes)
         ):
             # A reply to one of many messages, and not the first: it leaves with those before it.
+            self._sent += 1
             data = session.core.send_message(message)
             pieces.append(data)
             wire.unsent = unsent = wire.unsent + len(data)
