@@ -45,35 +45,40 @@ static unsigned mask_word(unsigned char *dst, const unsigned char *src, size_t n
 /* From this many bytes on, aligned stores gain more than it costs to begin at such an address. */
 #define ALIGN_FROM 4096
 
+/* From this many bytes on, 512 bits at once. A processor needs some microseconds before it runs such instructions at full
+ * speed, and again after each pause; a message now and then never gets there, and slows what comes after it.
+ */
+#define WIDE_FROM 16384
+
 /* One body for every vector width. Four vectors a turn: enough for the loads to overlap. */
-#define VECTOR_KERNEL(NAME, TARGET, V, WIDTH, SMALLER, LOAD, STORE, SPLAT, XOR, OR, HIGH)                                 \
-    TARGET static unsigned NAME(unsigned char *dst, const unsigned char *src, size_t n, uint32_t key) {                   \
-        if (n < WIDTH) return SMALLER(dst, src, n, key);                                                                  \
-        V k = SPLAT(key), head = XOR(LOAD(src), k);                                                                       \
-        V tail = XOR(LOAD(src + n - WIDTH), SPLAT(xor_mask_rotated(key, n - WIDTH)));                                     \
-        V seen = OR(head, tail);                                                                                          \
-        size_t i = 0;                                                                                                     \
-        if (n >= ALIGN_FROM) {                                                                                            \
-            i = WIDTH - ((uintptr_t)dst & (WIDTH - 1));                                                                   \
-            k = SPLAT(xor_mask_rotated(key, i));                                                                          \
-        }                                                                                                                 \
-        for (; n - i >= 4 * WIDTH; i += 4 * WIDTH) {                                                                      \
-            V a = XOR(LOAD(src + i), k), b = XOR(LOAD(src + i + WIDTH), k);                                               \
-            V c = XOR(LOAD(src + i + 2 * WIDTH), k), d = XOR(LOAD(src + i + 3 * WIDTH), k);                               \
-            STORE(dst + i, a);                                                                                            \
-            STORE(dst + i + WIDTH, b);                                                                                    \
-            STORE(dst + i + 2 * WIDTH, c);                                                                                \
-            STORE(dst + i + 3 * WIDTH, d);                                                                                \
-            seen = OR(OR(seen, OR(a, b)), OR(c, d));                                                                      \
-        }                                                                                                                 \
-        for (; n - i > WIDTH; i += WIDTH) {                                                                               \
-            V a = XOR(LOAD(src + i), k);                                                                                  \
-            STORE(dst + i, a);                                                                                            \
-            seen = OR(seen, a);                                                                                           \
-        }                                                                                                                 \
-        if (n >= ALIGN_FROM) STORE(dst, head);                                                                            \
-        STORE(dst + n - WIDTH, tail);                                                                                     \
-        return HIGH(seen);                                                                                                \
+#define VECTOR_KERNEL(NAME, TARGET, V, WIDTH, FROM, SMALLER, LOAD, STORE, SPLAT, XOR, OR, HIGH)                          \
+    TARGET static unsigned NAME(unsigned char *dst, const unsigned char *src, size_t n, uint32_t key) {                  \
+        if (n < FROM) return SMALLER(dst, src, n, key);                                                                  \
+        V k = SPLAT(key), head = XOR(LOAD(src), k);                                                                      \
+        V tail = XOR(LOAD(src + n - WIDTH), SPLAT(xor_mask_rotated(key, n - WIDTH)));                                    \
+        V seen = OR(head, tail);                                                                                         \
+        size_t i = 0;                                                                                                    \
+        if (n >= ALIGN_FROM) {                                                                                           \
+            i = WIDTH - ((uintptr_t)dst & (WIDTH - 1));                                                                  \
+            k = SPLAT(xor_mask_rotated(key, i));                                                                         \
+        }                                                                                                                \
+        for (; n - i >= 4 * WIDTH; i += 4 * WIDTH) {                                                                     \
+            V a = XOR(LOAD(src + i), k), b = XOR(LOAD(src + i + WIDTH), k);                                              \
+            V c = XOR(LOAD(src + i + 2 * WIDTH), k), d = XOR(LOAD(src + i + 3 * WIDTH), k);                              \
+            STORE(dst + i, a);                                                                                           \
+            STORE(dst + i + WIDTH, b);                                                                                   \
+            STORE(dst + i + 2 * WIDTH, c);                                                                               \
+            STORE(dst + i + 3 * WIDTH, d);                                                                               \
+            seen = OR(OR(seen, OR(a, b)), OR(c, d));                                                                     \
+        }                                                                                                                \
+        for (; n - i > WIDTH; i += WIDTH) {                                                                              \
+            V a = XOR(LOAD(src + i), k);                                                                                 \
+            STORE(dst + i, a);                                                                                           \
+            seen = OR(seen, a);                                                                                          \
+        }                                                                                                                \
+        if (n >= ALIGN_FROM) STORE(dst, head);                                                                           \
+        STORE(dst + n - WIDTH, tail);                                                                                    \
+        return HIGH(seen);                                                                                               \
     }
 
 #if defined(WSCORE_X86) || defined(WSCORE_SSE2_ONLY)
@@ -81,7 +86,7 @@ static unsigned mask_word(unsigned char *dst, const unsigned char *src, size_t n
 #define SSE_STORE(p, v) _mm_storeu_si128((__m128i *)(void *)(p), v)
 #define SSE_SPLAT(k) _mm_set1_epi32((int)(k))
 #define SSE_HIGH(v) (_mm_movemask_epi8(v) ? 0x80u : 0u)
-VECTOR_KERNEL(mask_sse2, , __m128i, 16, mask_word, SSE_LOAD, SSE_STORE, SSE_SPLAT, _mm_xor_si128, _mm_or_si128, SSE_HIGH)
+VECTOR_KERNEL(mask_sse2, , __m128i, 16, 16, mask_word, SSE_LOAD, SSE_STORE, SSE_SPLAT, _mm_xor_si128, _mm_or_si128, SSE_HIGH)
 #endif
 
 #ifdef WSCORE_X86
@@ -89,21 +94,21 @@ VECTOR_KERNEL(mask_sse2, , __m128i, 16, mask_word, SSE_LOAD, SSE_STORE, SSE_SPLA
 #define AVX2_STORE(p, v) _mm256_storeu_si256((__m256i *)(void *)(p), v)
 #define AVX2_SPLAT(k) _mm256_set1_epi32((int)(k))
 #define AVX2_HIGH(v) (_mm256_movemask_epi8(v) ? 0x80u : 0u)
-VECTOR_KERNEL(mask_avx2, __attribute__((target("avx2"))), __m256i, 32, mask_sse2, AVX2_LOAD, AVX2_STORE, AVX2_SPLAT,
+VECTOR_KERNEL(mask_avx2, __attribute__((target("avx2"))), __m256i, 32, 32, mask_sse2, AVX2_LOAD, AVX2_STORE, AVX2_SPLAT,
               _mm256_xor_si256, _mm256_or_si256, AVX2_HIGH)
 
 #define AVX512_LOAD(p) _mm512_loadu_si512((const void *)(p))
 #define AVX512_STORE(p, v) _mm512_storeu_si512((void *)(p), v)
 #define AVX512_SPLAT(k) _mm512_set1_epi32((int)(k))
 #define AVX512_HIGH(v) (_mm512_movepi8_mask(v) ? 0x80u : 0u)
-VECTOR_KERNEL(mask_avx512, __attribute__((target("avx512f,avx512bw"))), __m512i, 64, mask_avx2, AVX512_LOAD, AVX512_STORE,
-              AVX512_SPLAT, _mm512_xor_si512, _mm512_or_si512, AVX512_HIGH)
+VECTOR_KERNEL(mask_avx512, __attribute__((target("avx512f,avx512bw"))), __m512i, 64, WIDE_FROM, mask_avx2, AVX512_LOAD,
+              AVX512_STORE, AVX512_SPLAT, _mm512_xor_si512, _mm512_or_si512, AVX512_HIGH)
 #endif
 
 #ifdef WSCORE_NEON
 #define NEON_SPLAT(k) vreinterpretq_u8_u32(vdupq_n_u32(k))
 #define NEON_HIGH(v) ((vmaxvq_u8(v) & 0x80) ? 0x80u : 0u)
-VECTOR_KERNEL(mask_neon, , uint8x16_t, 16, mask_word, vld1q_u8, vst1q_u8, NEON_SPLAT, veorq_u8, vorrq_u8, NEON_HIGH)
+VECTOR_KERNEL(mask_neon, , uint8x16_t, 16, 16, mask_word, vld1q_u8, vst1q_u8, NEON_SPLAT, veorq_u8, vorrq_u8, NEON_HIGH)
 #endif
 
 struct named_kernel {

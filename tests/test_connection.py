@@ -77,6 +77,14 @@ class TestMessages:
             here.send(BytesMessage(b"b"))
         assert deliver(first + here.send(TextMessage("b")), there)[-1] == TextMessage("b")
 
+    def test_what_is_no_text_at_all_is_said_first(
+        self, pair: tuple[Connection, Connection]
+    ) -> None:
+        here, _ = pair
+        here.send(BytesMessage(b"a", message_finished=False))
+        with pytest.raises(UnicodeEncodeError):
+            here.send(TextMessage("\ud800"))
+
     @pytest.mark.parametrize("data", [None, 5, ["a"]])
     def test_neither_text_nor_bytes(self, pair: tuple[Connection, Connection], data: Any) -> None:
         with pytest.raises(TypeError):

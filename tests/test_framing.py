@@ -58,7 +58,9 @@ class TestApplyMask:
         assert framing.apply_mask(framing.apply_mask(data, KEY, 1), KEY, 1) == data
         assert framing.apply_mask(data, KEY)[-7:] == bytewise(data, KEY)[-7:]
 
-    @pytest.mark.parametrize("length", [4095, 4096, 4097, 4159, 5000, 8191])
+    @pytest.mark.parametrize(
+        "length", [4095, 4096, 4097, 4159, 5000, 8191, *range(16383, 16703, 29)]
+    )
     def test_every_alignment_of_a_long_payload(self, framing: ModuleType, length: int) -> None:
         source = random.Random(5).randbytes(length)
         for offset in range(0, 65, 1 if framing.IMPLEMENTATION == "cython" else 13):
@@ -151,7 +153,7 @@ class TestKernels:
 
     def test_each_kernel(self, framing_c: ModuleType) -> None:
         """Copying and in place: every length to 300, alignment to 63 and phase, and long ones."""
-        source = random.Random(4).randbytes(4096)
+        source = random.Random(4).randbytes(20000)
         room = bytearray(64) + source[:300] + bytes(64)
         ran = []
         try:
@@ -163,7 +165,7 @@ class TestKernels:
                 ran.append(name)
                 for phase in range(4):
                     expected = bytewise(source, KEY, phase)
-                    for length in (1000, 1023, 1024, 1025, 4095, 4096):
+                    for length in (1000, 1023, 1024, 1025, 4095, 4096, 16383, 16384, 16385, 20000):
                         masked = framing_c.apply_mask(source[:length], KEY, phase)
                         assert masked == expected[:length]
                     self.check_alignments(framing_c, room, expected, phase)

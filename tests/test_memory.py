@@ -319,8 +319,13 @@ def test_no_path_leaks(framing: ModuleType, monkeypatch: pytest.MonkeyPatch) -> 
     """A reference that is lost at each call shows as an object more for each."""
     if framing.IMPLEMENTATION == "python":  # its pool of keys grows and shrinks meanwhile
         monkeypatch.setattr(framing, "new_mask_key", lambda: KEY)
-    grown = {number: growth(call) for number, call in enumerate(paths(framing))}
-    assert not {number: more for number, more in grown.items() if more >= 90}
+    # What the interpreter keeps for itself now and then does not show twice.
+    leaks = [
+        number
+        for number, call in enumerate(paths(framing))
+        if growth(call) >= 90 and growth(call) >= 90
+    ]
+    assert not leaks
 
 
 @COUNTED

@@ -102,9 +102,10 @@ class FrameProtocol:
 
         Raises:
             TypeError: neither, or not the type with which the message began.
+            ValueError: text with a lone surrogate.
         """
         if isinstance(payload, str):
-            opcode = Opcode.TEXT
+            opcode, payload = Opcode.TEXT, payload.encode()
         elif isinstance(payload, (bytes, bytearray, memoryview)):
             opcode = Opcode.BINARY
         else:
@@ -165,13 +166,10 @@ class FrameProtocol:
             raise ValueError(f"the payload of a control frame is at most 125 bytes, not {size}")
         return self._frame(opcode, payload, True)
 
-    def _frame(
-        self, opcode: Opcode, payload: bytes | bytearray | memoryview | str, fin: bool
-    ) -> bytes:
+    def _frame(self, opcode: Opcode, payload: bytes | bytearray | memoryview, fin: bool) -> bytes:
         first_byte = int(opcode) | (FIN_MASK if fin else 0)
         if self.extensions:
-            data = payload.encode() if isinstance(payload, str) else bytes(payload)
-            rsv = _NO_RSV
+            data, rsv = bytes(payload), _NO_RSV
             for extension in reversed(self.extensions):
                 rsv, data = extension.frame_outbound(self, opcode, rsv, data, fin)
             first_byte |= RSV1_MASK * rsv[0] | RSV2_MASK * rsv[1] | RSV3_MASK * rsv[2]

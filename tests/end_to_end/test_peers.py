@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from end_to_end.other_clients import CLIENTS, Chromium, TrioWebsocket
+from end_to_end.other_clients import CLIENTS, Chromium
 from end_to_end.other_servers import SERVERS
 
 from wscore.trio import (
@@ -88,16 +88,15 @@ async def talk(kind, url):
         assert await kind.refusal(url + "/refuse") == (403, b"no\n" if kind.tells_body else None)
 
 
-MARKS = {
-    Chromium: pytest.mark.browser,
-    # Where the server closes first, it leaves its socket to the garbage collector.
-    TrioWebsocket: pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-}
+BROWSER = (pytest.mark.browser,)
 
 
 @pytest.mark.parametrize(
     "kind",
-    [pytest.param(kind, marks=MARKS.get(kind, ()), id=kind.__name__) for kind in CLIENTS],
+    [
+        pytest.param(kind, marks=BROWSER if kind is Chromium else (), id=kind.__name__)
+        for kind in CLIENTS
+    ],
 )
 async def test_client_of_another_make(kind):
     send, receive = trio.open_memory_channel(3)

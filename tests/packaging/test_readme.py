@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-QUICK_START, ECHO_SERVER = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+QUICK_START, ECHO_SERVER, ROOM = re.findall(
+    r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL
+)
 
 
 def test_the_quick_start_runs() -> None:
@@ -33,6 +37,27 @@ async def test_the_echo_server_of_ten_lines_echoes(monkeypatch: pytest.MonkeyPat
             for message in ("hello", b"\x00\xff"):
                 await connection.send_message(message)
                 assert await connection.get_message() == message
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_room_hears_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    from wscore.trio import open_websocket_url, serve_until_signal
+
+    started = []
+    monkeypatch.setattr(trio, "run", lambda *arguments: started.append(arguments))
+    names: dict[str, object] = {}
+    exec(ROOM, names)
+    [(serve, room)] = started
+    assert serve is serve_until_signal
+    handler, host, _, ssl_context = room.args
+    room = partial(room.func, handler, host, 0, ssl_context, **room.keywords)
+    async with trio.open_nursery() as nursery:
+        [server] = await nursery.start(serve, room)
+        url = f"ws://127.0.0.1:{server.port}/"
+        async with open_websocket_url(url) as here, open_websocket_url(url) as there:
+            await trio.testing.wait_all_tasks_blocked()
+            await here.send_message("hello")
+            assert await here.get_message() == await there.get_message() == "hello"
         nursery.cancel_scope.cancel()
 
 

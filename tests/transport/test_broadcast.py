@@ -29,6 +29,7 @@ async def members(new_sockets, count, **options):
         ("grüß", TEXT, "grüß".encode()),
         (b"\0\xff", BINARY, b"\0\xff"),
         (bytearray(3), BINARY, bytes(3)),
+        (memoryview(b"axbxcx")[::2], BINARY, b"abc"),
     ],
 )
 async def test_all_get_it(new_sockets, message, opcode, payload):
@@ -180,3 +181,12 @@ async def test_mistakes_are_raised_and_nothing_is_sent(any_wire):
 async def test_nobody_is_there():
     result = broadcast([], "x")
     assert (result.delivered, result.queued, result.skipped, result.cut) == (0, 0, 0, ())
+
+
+async def test_a_member_of_another_kind_is_a_mistake_before_anything_is_sent(new_sockets):
+    connections, peers = await members(new_sockets, 2)
+    with pytest.raises(TypeError):
+        broadcast([connections[0], object(), connections[1]], "x")
+    broadcast(connections, "y")
+    for peer in peers:
+        assert (await peer.receive()).payload == b"y"

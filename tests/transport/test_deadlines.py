@@ -348,3 +348,18 @@ async def test_closed_connections_leave_nothing_behind(autojump_clock):
     await connection.aclose()
     assert session.bucket == NO_BUCKET
     assert all(session not in bucket for bucket in session._deadlines._buckets.values())
+
+
+async def test_pings_that_are_never_answered_do_not_pile_up(mock_clock):
+    """Of a peer who always says something else in time."""
+    connection, peer = await with_options(Options(ping_interval=1, ping_timeout=1))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.ping, b"mine")
+        assert (await peer.receive()).payload == b"mine"
+        for _ in range(20):
+            mock_clock.jump(1.5)
+            assert (await peer.receive()).opcode == PING
+            await peer.send((PONG, b"another"))
+            await wait_all_tasks_blocked()
+        assert len(connection._session.pings) <= 2
+        await peer.send((PONG, b"mine"))  # those of the user are still known

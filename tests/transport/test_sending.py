@@ -288,7 +288,7 @@ async def test_nothing_is_sent_behind_a_close_frame(autojump_clock):
 # Failure
 
 
-async def test_a_failing_send_loses_no_message_that_was_received(any_wire):
+async def test_a_failing_send_loses_no_message_that_was_received(any_wire, mock_clock):
     connection, peer = await server_and_peer()
     await peer.send(*[(TEXT, b"%d" % number) for number in range(5)])
     assert await connection.get_message() == "0"
@@ -301,8 +301,11 @@ async def test_a_failing_send_loses_no_message_that_was_received(any_wire):
         await connection.get_message()
 
 
-async def test_a_failing_send_does_not_hide_the_peers_close(any_wire):
-    """The Close stands behind messages that nobody has taken."""
+async def test_a_failing_send_does_not_hide_the_peers_close(any_wire, mock_clock):
+    """The Close stands behind messages that nobody has taken.
+
+    It has a second to be found in: with the system's clock that is too little on a busy machine.
+    """
     connection, peer = await server_and_peer()
     await peer.send(*[(TEXT, b"x" * 1000)] * 100, (CLOSE, close_payload(4321, "enough")))
     await peer.stream.aclose()

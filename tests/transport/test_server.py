@@ -255,7 +255,9 @@ async def test_not_answering_is_500_and_logged(nursery, caplog):
 
 
 @pytest.mark.parametrize("in_nursery", [False, True])
-async def test_connection_closed_is_no_error_of_the_handler(nursery, caplog, in_nursery):
+async def test_connection_closed_is_no_error_of_the_handler(
+    nursery, caplog, in_nursery, mock_clock
+):
     async def handler(request):
         connection = await request.accept()
         if not in_nursery:

@@ -59,7 +59,7 @@ def broadcast(
         One member's failure is nobody else's, and is not raised.
 
     Args:
-        connections: the members; servers' or clients' connections.
+        connections: the members; servers' or clients' connections of this trio run.
         message: a str is sent as text, bytes as binary.
         max_unsent: bytes that a member may have unsent with this message.
         code: close code for members that are too slow: 1013, as those who try again later, and
@@ -69,20 +69,27 @@ def broadcast(
     Raises:
         ValueError: ``message`` is neither str nor bytes, or cannot be encoded. Nothing was sent.
         LocalProtocolError: the code or the reason may not be sent. Nothing was sent.
+        TypeError: a member is no `WebSocketConnection`. Nothing was sent.
     """
     if not isinstance(message, (str, bytes, bytearray, memoryview)):
         raise ValueError(f"a message is str or bytes, not {type(message).__name__}")
     if isinstance(message, str):
         message.encode()
+    elif isinstance(message, memoryview) and not message.c_contiguous:
+        message = bytes(message)
     FrameProtocol(client=False, extensions=[]).close(code, reason)
+    members = list(connections)
+    for connection in members:
+        if not isinstance(connection, WebSocketConnection):
+            raise TypeError(f"a member is a WebSocketConnection, not {type(connection).__name__}")
     prepared = PreparedMessage(message)  # type: ignore[arg-type]
     delivered = queued = skipped = 0
     cut = []
-    for connection in connections:
+    for connection in members:
         session = connection._session
         try:
             taken = session.offer(prepared, max_unsent)
-            if session.closed is not None:
+            if session.closed is not None or session.wire.broken:
                 skipped += 1
             elif not taken:
                 session.close_slow(code, reason)

@@ -43,10 +43,10 @@ class Client(Protocol):
         """The turn that was asked for with `Driver.soon` has come."""
 
     def on_error(self, error: Exception) -> None:
-        """One of the calls above raised."""
+        """One of the calls above raised; this one must not."""
 
     def on_end(self) -> None:
-        """The trio run ends, and the driver with it."""
+        """The socket is watched no more, as when the trio run ends, and the driver with it."""
 
 
 class Driver:
@@ -70,12 +70,26 @@ class Driver:
             OSError: the system cannot.
         """
         self._epoll.register(fileno, _INTERESTS)
+        stale = self._clients.pop(fileno, None)
+        if stale is not None:  # somebody closed its number, and the system gave it away again
+            stale.on_end()
         self._clients[fileno] = client
 
-    def unregister(self, fileno: int) -> None:
-        """Watch a socket no more; to be called before it is closed."""
-        if self._clients.pop(fileno, None) is not None and not self._epoll.closed:
-            self._epoll.unregister(fileno)
+    def unregister(self, fileno: int, client: Client) -> bool:
+        """Watch a socket no more; to be called before it is closed.
+
+        Returns:
+            Whether the number still stood for this client's socket.
+        """
+        if self._clients.get(fileno) is not client:
+            return False
+        del self._clients[fileno]
+        if not self._epoll.closed:
+            try:
+                self._epoll.unregister(fileno)
+            except OSError:  # somebody closed the number
+                return False
+        return True
 
     def soon(self, client: Client) -> None:
         """Call ``client.on_turn`` at the scheduler's next turn; not to be repeated before that."""
@@ -123,7 +137,10 @@ class Driver:
 
     def _end(self) -> None:
         for client in list(self._clients.values()):
-            client.on_end()
+            try:
+                client.on_end()
+            except Exception as error:
+                client.on_error(error)
         self._epoll.close()
 
 

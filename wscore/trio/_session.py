@@ -32,6 +32,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -60,6 +61,10 @@ _PONGS_PER_READ = 64
 # needed, as a small compressed message may be a large one, and messages cost more than their bytes.
 _MESSAGES_PER_PARSE = 64
 _BYTES_PER_PARSE = 65536
+# Of what a lost peer had said before, so much is kept until the user takes it, in bytes: what is
+# left in the system's buffer, compressed, may be a thousand times as large.
+_KEPT_OF_LOST = 2**22
+_MESSAGE_COST = 64
 # From this size on, in bytes, a server's binary message is not copied to stand behind its header.
 _LARGE = 16384
 _ABNORMAL_CLOSURE = 1006
@@ -103,6 +108,7 @@ class Session:
         "_last_received",
         "_pinged_at",
         "_progress_at",
+        "_room",
         "bucket",
         "changed",
         "closed",
@@ -134,6 +140,7 @@ class Session:
         self.queue_size = max(1, options.message_queue_size)
         self.more = False  # the core may hold more events
         self._discarding = False  # nobody wants messages any more
+        self._room: int | None = None  # of a lost connection: bytes of messages that are still kept
         self.getters: list[Getter] = []
         self.changed: trio.lowlevel.ParkingLot | None = None  # for all who wait for the rest
         self._due_pong: bytes | None = None
@@ -147,11 +154,11 @@ class Session:
         self._deadline = 0.0  # of a phase that is not OPEN
         self.bucket = NO_BUCKET
         self._deadlines = current_deadlines()
-        if options.ping_interval is not None:
-            self._deadlines.schedule(self, now + options.ping_interval)
 
         self.wire = open_wire(stream, self, options.receive_buffer_size)
         self.wire.start()
+        if options.ping_interval is not None:
+            self._deadlines.schedule(self, now + options.ping_interval)
         self.proceed()  # with what came behind the handshake
 
     # Receiving: called by the wire
@@ -195,11 +202,12 @@ class Session:
                 if count < _MESSAGES_PER_PARSE:
                     size += sum(map(len, taken))
                 self._take_messages(taken)
-                if len(self.messages) > self.queue_size and (
-                    count >= _MESSAGES_PER_PARSE or size >= _BYTES_PER_PARSE
-                ):
-                    self.more = True
-                    return
+                if count >= _MESSAGES_PER_PARSE or size >= _BYTES_PER_PARSE:
+                    if self._room is not None:
+                        self._keep_within_room(taken)
+                    elif len(self.messages) > self.queue_size:
+                        self.more = True
+                        return
                 continue
             event = next(core.events(), None)
             if event is None:
@@ -222,6 +230,13 @@ class Session:
             trio.lowlevel.reschedule(getter.task)
         if not self._discarding:
             self.messages += taken
+
+    def _keep_within_room(self, taken: list[str | bytes]) -> None:
+        """Count what is kept of a lost peer's messages, and keep no more once it is too much."""
+        assert self._room is not None
+        self._room -= sum(map(len, taken)) + len(taken) * _MESSAGE_COST
+        if self._room < 0:
+            self._discarding = True
 
     def _answer_ping(self, ping: Ping, *, at_once: bool) -> None:
         if at_once and self.wire.unsent <= MAX_UNSENT:
@@ -321,6 +336,7 @@ class Session:
     def broken(self) -> None:
         """Take note that nothing can be sent; why, the peer may have said before."""
         self.queue_size = sys.maxsize
+        self._room = _KEPT_OF_LOST
         if self.phase == OPEN:
             self._enter(CLOSING, LINGER_TIMEOUT)
         self._wake()
@@ -372,6 +388,8 @@ class Session:
         if now < due:
             return due
         payload = os.urandom(4)
+        if self.pings is not None:  # a peer may show life otherwise, and never answer a ping
+            self.pings = {key: kept for key, kept in self.pings.items() if kept.done is not None}
         self.add_ping(payload, PingTicket(now, None))
         self._append(Ping(payload))
         self.flush()
@@ -494,6 +512,12 @@ class Session:
         self._wake()
 
     def crashed(self, error: Exception) -> None:
-        """End this connection, and no other, after a mistake of ours."""
-        logger.error("%s: internal error", self.remote, exc_info=error)
-        self.cut("internal error")
+        """End this connection, and no other, after a mistake of ours.
+
+        Nothing may escape, as that would end the trio run: neither what the program's own logging
+        raises, nor what comes of a state that is not what it should be.
+        """
+        with suppress(Exception):
+            logger.error("%s: internal error", self.remote, exc_info=error)
+        with suppress(Exception):
+            self.cut("internal error")

@@ -27,7 +27,7 @@ class SocketWire(SendQueue):
     """See `Wire`; made of a trio socket stream, which is empty afterwards.
 
     Args:
-        stream: its socket is taken over.
+        stream: its socket is taken over; who closes the stream all the same ends the connection.
         owner: who is told.
         receive_size: bytes to read at once.
         driver: that of the trio run.
@@ -68,6 +68,9 @@ class SocketWire(SendQueue):
             trio_socket.family, trio_socket.type, trio_socket.proto, trio_socket.detach()
         )
         self._socket.setblocking(False)
+        # What `trio.SocketStream.aclose` calls. The number of the socket is ours alone, so nobody
+        # else can give it free for another socket while we use it.
+        trio_socket.close = self.abort  # type: ignore[method-assign]
 
     def start(self) -> None:
         """Begin to read; the epoll reports a new socket once in any case."""
@@ -245,8 +248,9 @@ class SocketWire(SendQueue):
         self.reading = False
         self._forget()
         # Not left to the closing: a forked process may hold the same socket.
-        self._driver.unregister(self._socket.fileno())
-        if reset:
+        if not self._driver.unregister(self._socket.fileno(), self):
+            self._socket.detach()  # its number is another's by now
+        elif reset:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._socket.close()
         self._owner.wire_closed()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import trio
 
 from . import _driver
@@ -23,5 +25,8 @@ def open_wire(stream: trio.abc.Stream, owner: Owner, receive_size: int | None) -
     """
     if _driver.AVAILABLE and type(stream) is trio.SocketStream and stream.socket.fileno() >= 0:
         size = RECEIVE_BUFFER_SIZE if receive_size is None else receive_size
-        return SocketWire(stream, owner, size, _driver.current_driver())
+        # Of descriptors, or of sockets that an epoll may watch, there can be too few: then in the
+        # way of all other streams, which needs neither.
+        with suppress(OSError):
+            return SocketWire(stream, owner, size, _driver.current_driver())
     return StreamWire(stream, owner, receive_size)
