@@ -178,6 +178,37 @@ class TestSendingInParts:
             server.send_parts(BytesMessage(b"x"))
 
 
+class TestSendingWithoutEvents:
+    @pytest.mark.parametrize("data", ["", "é", b"", b"x" * 126, "x" * 65536])
+    @pytest.mark.parametrize("client", [True, False])
+    def test_the_same_message(
+        self, framing: ModuleType, data: str | bytes, *, client: bool
+    ) -> None:
+        here = framing.OpenConnection(framing.FrameDecoder(client), True)
+        there = framing.FrameDecoder(not client)
+        there.receive_data(here.send_message(data))
+        assert [event.data for event in there] == [data]
+
+    def test_through_deflate(self) -> None:
+        extension = PerMessageDeflate()
+        extension.finalize("permessage-deflate; server_no_context_takeover")
+        here, there = Connection(SERVER, [extension]), Connection(SERVER, [extension])
+        for data in ("text" * 9, b"bytes" * 9):
+            event = TextMessage(data) if isinstance(data, str) else BytesMessage(data)
+            assert here.send_message(data) == there.send(event)
+
+    def test_through_what_only_the_connection_knows(self) -> None:
+        here = Connection(SERVER)
+        first = here.send(TextMessage("a", message_finished=False))
+        there = Connection(CLIENT, whole_messages=True)
+        assert deliver(first + here.send_message("b"), there) == [TextMessage("ab")]
+        with pytest.raises(TypeError):
+            here.send_message(5)  # type: ignore[arg-type]
+        here.send(CloseConnection(1000))
+        with pytest.raises(LocalProtocolError):
+            here.send_message("c")
+
+
 class TestControl:
     def test_ping_and_pong(self, pair: tuple[Connection, Connection]) -> None:
         here, there = pair

@@ -95,6 +95,13 @@ class OpenConnection:
                 return _message_frame(data, client, payload)
         return self._send_other(event)
 
+    def send_message(self, data: str | bytes) -> bytes:
+        """Returns the bytes that tell the peer of a whole message, without making an event.
+
+        Does what :meth:`send` does with such an event, and raises what it raises.
+        """
+        return self.send(TextMessage(data) if isinstance(data, str) else BytesMessage(data))
+
     def _prepared_frame(self, message: PreparedMessage) -> bytes:
         """The frame that all servers with the same way of compressing, or with none, share."""
         deflater = None if self._deflate is None else self._deflate.deflater_alone(False)

@@ -58,6 +58,16 @@ cdef class OpenConnection:
                 return frame
         return self._send_other(event)
 
+    @cython.binding(False)
+    def send_message(self, data):
+        """send_message($self, data)\n--\n\nReturns the bytes that tell the peer of a whole message, without making an event. See the Python twin."""
+        cdef bytes frame
+        if self._open and self._plain and self._deflate is None and not self._framer._closed:
+            frame = _message_frame(data, self._framer._client)
+            if frame is not None:
+                return frame
+        return self.send(TextMessage(data) if isinstance(data, str) else BytesMessage(data))
+
     cdef bytes _whole_message(self, object event, bint client):
         """The frame of a message that is one frame, or None where the event is not such a message."""
         if not isinstance(event, AnyMessage) or not (<AnyMessage>event)._message_finished:

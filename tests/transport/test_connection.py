@@ -177,6 +177,29 @@ async def test_messages_that_nobody_takes_hold_the_peer_back(size):
         nursery.cancel_scope.cancel()
 
 
+async def test_other_tasks_run_while_messages_are_sent_and_others_wait():
+    """What waits to be taken makes a message a reply, which is only queued: that costs no time."""
+    connection, peer = await server_and_peer()
+    await peer.send(*[(TEXT, b"x")] * 50)
+    await wait_all_tasks_blocked()
+    turns = 0
+
+    async def count():
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        await trio.lowlevel.checkpoint()
+        before = turns
+        for _ in range(1000):
+            await connection.send_message("")
+        nursery.cancel_scope.cancel()
+    assert turns - before >= 1000 // 65
+
+
 async def test_other_tasks_run_while_buffered_messages_are_read():
     connection, peer = await server_and_peer()
     await peer.send(*[(TEXT, b"x")] * 1000)

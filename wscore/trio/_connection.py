@@ -177,22 +177,23 @@ class WebSocketConnection(trio.abc.AsyncResource):
         if self._received >= _MESSAGES_PER_CHECKPOINT:
             self._received = 0
             await trio.lowlevel.checkpoint()
-        if not messages and session.wire.unsent:
-            session.flush()  # a connection found lost by this is read to its end
         if not messages:
-            self._received = self._sent = 0
-            if session.closed is not None:
-                await trio.lowlevel.checkpoint()
-                raise session.closed_error()
-            # Not in a coroutine of its own: most connections wait here most of the time.
-            getter = Getter(session.getters)
-            await trio.lowlevel.wait_task_rescheduled(getter)
-            if getter.message is None:
-                raise session.closed_error()
-            return getter.message
+            if session.wire.unsent:
+                session.flush()
+            if not messages:  # a connection found lost by the flush is read to its end
+                self._received = self._sent = 0
+                if session.closed is not None:
+                    await trio.lowlevel.checkpoint()
+                    raise session.closed_error()
+                # Not in a coroutine of its own: most connections wait here most of the time.
+                getter = Getter(session.getters)
+                await trio.lowlevel.wait_task_rescheduled(getter)
+                if getter.message is None:
+                    raise session.closed_error()
+                return getter.message
         self._received += 1
         message = messages.pop(0)
-        if not session.wire.reading and len(messages) <= session.queue_size:
+        if len(messages) == session.queue_size:  # with one more, nothing was read
             session.proceed()
         return message
 
@@ -225,23 +226,36 @@ class WebSocketConnection(trio.abc.AsyncResource):
             ConnectionClosed: the connection is closed, being closed, or was lost while sending.
             ValueError: ``message`` is neither str nor bytes.
         """
-        event = TextMessage(message) if type(message) is str else _message_event(message)
         session = self._session
         wire = session.wire
+        pieces = wire.pieces
+        if (
+            session.messages
+            and pieces
+            and self._sent < _MESSAGES_PER_CHECKPOINT
+            and wire.unsent <= MAX_UNSENT
+            and self._turns is None
+            and session.closed is None
+            and (type(message) is str or type(message) is bytes)
+        ):
+            # A reply to one of many messages, and not the first: it leaves with those before it.
+            self._sent += 1
+            data = session.core.send_message(message)
+            pieces.append(data)
+            wire.unsent = unsent = wire.unsent + len(data)
+            if unsent > MAX_UNSENT:
+                await self._wait_sent()
+            return
+        event = TextMessage(message) if type(message) is str else _message_event(message)
         if (
             self._sent >= _MESSAGES_PER_CHECKPOINT
             or wire.unsent > MAX_UNSENT
-            or (self._turns is not None and self._turns.locked())
+            or self._turns is not None
         ):
             await self._send_in_turn(event)
-        elif session.messages:
-            # A reply, to one of many: it leaves together with the others.
-            self._sent += 1
-            if session.closed is not None:
-                raise session.closed_error()
-            wire.append(session.core.send(event))
         else:
-            if self._sent or self._received:
+            # Not for a reply: the message was waited for, or is one of a bounded number.
+            if not session.messages and (self._sent or self._received):
                 await trio.lowlevel.checkpoint_if_cancelled()
             self._sent += 1
             session.send(event)
@@ -297,11 +311,16 @@ class WebSocketConnection(trio.abc.AsyncResource):
         self._sent = self._received = 0
         if self._turns is None:
             self._turns = trio.StrictFIFOLock()
+        turns = self._turns
         session = self._session
-        async with self._turns:
-            while session.wire.unsent > MAX_UNSENT and session.closed is None:
-                await session.wait_for_change()
-            session.send(event)
+        try:
+            async with turns:
+                while session.wire.unsent > MAX_UNSENT and session.closed is None:
+                    await session.wait_for_change()
+                session.send(event)
+        finally:
+            if not turns.locked():
+                self._turns = None
 
     async def _wait_sent(self) -> None:
         """Wait until so little is unsent that a message may count as sent."""

@@ -93,7 +93,7 @@ class SocketWire(SendQueue):
     def on_turn(self, now: float) -> None:
         """Go on with what had to wait for others."""
         self._awaits_turn = False
-        if self._pieces and not self._blocked:
+        if self.pieces and not self._blocked:
             self._progress()
         if self._readable and self.reading:
             self._read(now)
@@ -143,7 +143,7 @@ class SocketWire(SendQueue):
 
     def send(self, data: bytes) -> None:
         """Send bytes, now or as soon as possible."""
-        if self._pieces:
+        if self.pieces:
             self._enqueue(data)
             self.flush()
         elif not self.broken:
@@ -161,7 +161,7 @@ class SocketWire(SendQueue):
 
     def send_parts(self, header: bytes, payload: bytes | bytearray | memoryview) -> None:
         """Send two pieces as one; whatever of them is left over is copied."""
-        if self._pieces:
+        if self.pieces:
             self.send(header + payload)
         elif not self.broken:
             try:
@@ -180,7 +180,7 @@ class SocketWire(SendQueue):
     def append(self, data: bytes) -> None:
         """Send bytes together with what follows, at the scheduler's next turn at the latest."""
         if not self.broken:
-            self._pieces.append(data)
+            self.pieces.append(data)
             self.unsent += len(data)
             if not self._awaits_turn and not self._blocked:
                 self._ask_for_turn()
@@ -188,7 +188,7 @@ class SocketWire(SendQueue):
     def flush(self) -> None:
         """Send as much as the system takes, and a peer may have at once."""
         allowance = _SENT_PER_TURN
-        while self._pieces and not self._blocked:
+        while self.pieces and not self._blocked:
             if allowance <= 0:
                 self._ask_for_turn()
                 return

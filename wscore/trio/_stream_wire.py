@@ -126,8 +126,8 @@ class StreamWire(SendQueue):
 
     async def _write(self) -> None:
         try:
-            while not self._eof_due or self._pieces:
-                while self._pieces:
+            while not self._eof_due or self.pieces:
+                while self.pieces:
                     data = self._front()[:_WRITE_SIZE]
                     self._begun = True
                     await self._stream.send_all(data)
@@ -154,7 +154,7 @@ class StreamWire(SendQueue):
 
     def close(self) -> None:
         """Have the tasks end, and the stream closed in its own way, if it is quick."""
-        self._close_gently = not self._pieces
+        self._close_gently = not self.pieces
         self.abort()
 
     def abort(self, *, reset: bool = False) -> None:

@@ -48,6 +48,9 @@ class Owner(Protocol):
 class Wire(Protocol):
     """What a connection asks of the wire that carries its bytes."""
 
+    #: The bytes themselves. While there are some, the wire is about to send them, so that it is
+    #: `append` without a call to add to them, and to `unsent`.
+    pieces: list[bytes | memoryview]
     #: Bytes that the system has not taken yet.
     unsent: int
     #: Nothing can be sent any more.
@@ -99,20 +102,20 @@ class SendQueue:
     Each piece is one or more whole frames; only the first may have been sent in part.
     """
 
-    __slots__ = ("_begun", "_pieces", "unsent")
+    __slots__ = ("_begun", "pieces", "unsent")
 
     def __init__(self) -> None:
-        self._pieces: list[bytes | memoryview] = []
+        self.pieces: list[bytes | memoryview] = []
         self._begun = False
         self.unsent = 0
 
     def _enqueue(self, data: bytes | memoryview) -> None:
-        self._pieces.append(data)
+        self.pieces.append(data)
         self.unsent += len(data)
 
     def _front(self) -> bytes | memoryview:
         """The next bytes to offer: small pieces joined, a large one sliced; never empty."""
-        pieces = self._pieces
+        pieces = self.pieces
         if len(pieces) > 1 and self.unsent <= _JOINED:
             pieces[:] = [b"".join(pieces)]
         first = pieces[0]
@@ -131,23 +134,23 @@ class SendQueue:
         if size == 0:
             return
         self.unsent -= size
-        first = self._pieces[0]
+        first = self.pieces[0]
         if size == len(first):
-            del self._pieces[0]
+            del self.pieces[0]
             self._begun = False
         else:
             # A view: what remains of a large message is not copied again and again.
-            self._pieces[0] = memoryview(first)[size:]
+            self.pieces[0] = memoryview(first)[size:]
             self._begun = True
 
     def _forget(self) -> None:
-        self._pieces.clear()
+        self.pieces.clear()
         self._begun = False
         self.unsent = 0
 
     def drop_unsent(self) -> None:
         """Forget what is unsent, but for a piece that was begun."""
-        rest = self._pieces[:1] if self._begun else []
+        rest = self.pieces[:1] if self._begun else []
         self._forget()
         for piece in rest:
             self._enqueue(piece)
