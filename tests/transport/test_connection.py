@@ -197,7 +197,7 @@ async def test_other_tasks_run_while_messages_are_sent_and_others_wait():
         for _ in range(1000):
             await connection.send_message("")
         nursery.cancel_scope.cancel()
-    assert turns - before >= 1000 // 65
+    assert turns - before >= 1000 // 65 - 1  # who of the two comes first in a turn is chance
 
 
 async def test_other_tasks_run_while_buffered_messages_are_read():
