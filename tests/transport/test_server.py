@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import ssl
 
 import pytest
 import trio
+import trustme
 from transport.peer import (
     CLOSE,
     HANDSHAKE,
@@ -414,3 +416,22 @@ async def test_port_of_what_has_no_port():
 def test_endpoint_as_url(endpoint, url):
     assert endpoint.url == url
     assert "is_ssl" in repr(endpoint)
+
+
+async def test_a_client_silent_in_the_tls_handshake_is_cut(nursery, autojump_clock, caplog):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    listener = MemoryListener()
+
+    async def never(request):
+        raise AssertionError("there is no request")
+
+    server = WebSocketServer(never, [trio.SSLListener(listener, context)])
+    await nursery.start(server.run)
+    began = trio.current_time()
+    peer = listener.connect()
+    await peer.stream.send_all(b"\x16\x03\x01")  # the first bytes of a record, and no more
+    assert await peer.receive_rest() == b""
+    assert trio.current_time() - began == pytest.approx(10)
+    assert server.counters.handshake_timeouts == 1
+    assert "Traceback" not in caplog.text
