@@ -22,7 +22,7 @@ SOURCES := pyproject.toml setup.py wscore/_version.py $(wildcard src_cython/*.* 
 SANITIZED = PYTHONPATH=build/sanitize WSCORE_REQUIRE_EXT=1 PYTHONMALLOC=malloc \
   LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0:handle_segv=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1 $(PY) -P
-SANITIZED_TESTS := $(addprefix tests/test_,$(addsuffix .py,framing decoder events connection extensions prepared_message dependants_habits handshake memory threads))
+SANITIZED_TESTS := $(addprefix tests/test_,$(addsuffix .py,framing decoder events connection extensions prepared_message dependants_habits handshake memory take_messages threads))
 
 .DEFAULT_GOAL := help
 .PHONY: help chat test lint bench autobahn sanitize fuzz coverage wsproto-suite trio-websocket-suite build clean distclean test-programs
@@ -75,7 +75,7 @@ fuzz: build/sanitize/.stamp  ## fuzz the core for FUZZ_SECONDS, then what that f
 
 # Few examples, the same each time, and without the tests that go through everything at once: each
 # module is covered by tests of its own.
-COVERED := $(addprefix tests/test_,$(addsuffix .py,connection decoder errors events extensions dependants_habits frame_protocol framing handshake prepared_message))
+COVERED := $(addprefix tests/test_,$(addsuffix .py,connection decoder errors events extensions dependants_habits frame_protocol framing handshake prepared_message take_messages))
 MEASURED = HYPOTHESIS_PROFILE=coverage $(PY) -m coverage run -m pytest -q -p no:cacheprovider $(PYTEST_ARGS) $(COVERED)
 
 coverage: $(VENV)/.stamp-dev  ## every branch of the core's Python part, on both twins together
