@@ -144,6 +144,16 @@ class TestTheSameAsEvents:
 
 
 class TestBounds:
+    @pytest.mark.parametrize("cut", range(1, 6))
+    def test_a_frame_that_has_not_come_whole(self, framing: ModuleType, cut: int) -> None:
+        one = connection(framing)
+        data = server_frame(0x81, b"a") + server_frame(0x81, b"bcd")
+        one.receive_data(data[: 3 + cut - 1])
+        assert one.take_messages(9) == ["a"]
+        assert one.take_messages(9) == list(one.events()) == []
+        one.receive_data(data[3 + cut - 1 :])
+        assert one.take_messages(9) == ["bcd"]
+
     def test_no_further_than_the_limit(self, framing: ModuleType) -> None:
         one = connection(framing)
         one.receive_data(server_frame(0x82, b"a") * 3 + server_frame(0x83))
