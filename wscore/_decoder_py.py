@@ -435,7 +435,7 @@ class FrameDecoder:
         self, piece: bytes, text: str, is_text: bool, finished: bool
     ) -> TextMessage | BytesMessage | None:
         """Keeps a piece until its message is whole; kept as bytes, since many small str would take
-        50 times the room.
+        many times the room.
         """
         if self._held is None:
             if finished:

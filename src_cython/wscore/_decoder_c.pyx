@@ -467,7 +467,7 @@ cdef class FrameDecoder:
         return self._release_held(text) if finished else None
 
     cdef object _hold_raw(self, size_t size, bint text, bint finished):
-        """Unmasks what is there behind what is held of the message; kept as bytes, since many small str take 50 times the room."""
+        """Unmasks what is there behind what is held of the message; kept as bytes, since many small str take many times the room."""
         cdef Py_ssize_t before
         cdef unsigned char *start
         cdef unsigned high = 0

@@ -22,12 +22,10 @@ _ZLIB_NAMES = ("compressobj", "decompressobj", "error", "DEFLATED", "Z_SYNC_FLUS
 class Compression:
     """How messages are compressed; for the argument ``compression`` of servers and clients.
 
-    The defaults suit a server with many connections. zlib keeps 212 KiB for a compressor with its
-    own defaults (window 15, memory level 8), and 38 KiB with these; chat messages in JSON, small
-    as they are, become about a tenth larger for it. Level 1 takes about a third less time than
-    zlib's default level, 6, for messages of 1 KiB that come out a sixth larger, and is one of the
-    few levels that every implementation has. Compressors are made when a connection's first
-    compressed message needs them.
+    The defaults suit a server with many connections: a smaller window and smaller tables than
+    zlib's own take a fraction of the memory for each compressor, at some cost in size. Level 1 is
+    the quickest, and one of the few levels that every implementation has. Compressors are made
+    when a connection's first compressed message needs them.
 
     Args:
         server_max_window_bits: log2 of the window for messages to the client in bytes, 9 to 15; a

@@ -20,7 +20,6 @@ from itertools import chain
 
 import trio
 
-from wscore import WSConnection
 from wscore.connection import Connection
 from wscore.events import BytesMessage, Event, Ping, Pong, TextMessage
 
@@ -69,7 +68,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
     def __init__(
         self,
         stream: trio.abc.Stream,
-        ws: WSConnection | Connection,
+        core: Connection,
         options: Options,
         *,
         path: str,
@@ -85,8 +84,6 @@ class WebSocketConnection(trio.abc.AsyncResource):
         self._received = 0
         self._sent = 1
         self._turns: trio.StrictFIFOLock | None = None  # of senders, once one had to wait
-        core = ws.connection if isinstance(ws, WSConnection) else ws
-        assert core is not None, "the opening handshake is not finished"
         self._session = Session(stream, core, options)
 
     @property
