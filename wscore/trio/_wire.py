@@ -16,6 +16,8 @@ for every other trio stream.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 # How much of the queue is offered to the system at once, in bytes.
@@ -79,6 +81,12 @@ class Wire(Protocol):
     def flush(self) -> None:
         """Send what was appended."""
 
+    def note(self, sizes: Sequence[int]) -> None:
+        """Note of which sizes the messages are that were sent last, some of which is unsent."""
+
+    def messages_unsent(self) -> int:
+        """How many of the messages that were noted have a part that is unsent."""
+
     def drop_unsent(self) -> None:
         """Forget what is unsent, but for a piece that was begun."""
 
@@ -102,12 +110,38 @@ class SendQueue:
     Each piece is one or more whole frames; only the first may have been sent in part.
     """
 
-    __slots__ = ("_begun", "pieces", "unsent")
+    __slots__ = ("_begun", "_noted", "_noted_bytes", "pieces", "unsent")
 
     def __init__(self) -> None:
         self.pieces: list[bytes | memoryview] = []
         self._begun = False
+        # Sizes of messages in the order sent, and their sum: of those that may be unsent.
+        self._noted: deque[int] | None = None
+        self._noted_bytes = 0
         self.unsent = 0
+
+    def note(self, sizes: Sequence[int]) -> None:
+        """Note of which sizes the messages are that were sent last, some of which is unsent."""
+        if self._noted is None:
+            self._noted = deque(sizes)
+            self._noted_bytes = sum(sizes)
+        else:
+            self._noted.extend(sizes)
+            self._noted_bytes += sum(sizes)
+        self.messages_unsent()
+
+    def messages_unsent(self) -> int:
+        """How many of the messages that were noted have a part that is unsent.
+
+        What is unsent is the end of what was sent, so it is counted from there. Anything else that
+        is unsent, a ping perhaps, counts as if it stood before them: that may be one too many.
+        """
+        noted = self._noted
+        if noted is None:
+            return 0
+        while noted and self._noted_bytes - noted[0] >= self.unsent:
+            self._noted_bytes -= noted.popleft()
+        return len(noted)
 
     def _enqueue(self, data: bytes | memoryview) -> None:
         self.pieces.append(data)
@@ -138,6 +172,8 @@ class SendQueue:
         if size == len(first):
             del self.pieces[0]
             self._begun = False
+            if not self.unsent:
+                self._noted = None
         else:
             # A view: what remains of a large message is not copied again and again.
             self.pieces[0] = memoryview(first)[size:]
@@ -146,6 +182,7 @@ class SendQueue:
     def _forget(self) -> None:
         self.pieces.clear()
         self._begun = False
+        self._noted = None
         self.unsent = 0
 
     def drop_unsent(self) -> None:
