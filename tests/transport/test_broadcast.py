@@ -163,7 +163,7 @@ async def test_several_messages_for_members_of_all_kinds(nursery, new_sockets):
 async def unsent_member(new_sockets):
     """A member whose peer does not read: one message is begun, and unsent for the most part."""
     (member,), (peer,) = await members(new_sockets, 1, buffer=4096)
-    broadcast([member], bytes(50_000))
+    broadcast([member], bytes(50_000), max_unsent_messages=1)
     assert member.bytes_unsent
     return member, peer
 
@@ -190,10 +190,23 @@ async def test_messages_that_were_taken_do_not_count(new_sockets):
     assert member.closed is None
 
 
+async def test_broadcasts_without_a_bound_of_messages_do_not_count(new_sockets, nursery):
+    """Neither do they make others count that were taken."""
+    member, peer = await unsent_member(new_sockets)
+    for _ in range(9):
+        broadcast([member], "counted", max_unsent_messages=10)
+    broadcast([member], ["not counted" * 1000] * 20)
+    for _ in range(10):
+        await peer.receive()
+    for _ in range(10):
+        assert not broadcast([member], "counted", max_unsent_messages=10).cut
+    assert broadcast([member], "counted", max_unsent_messages=10).cut == (member,)
+
+
 async def test_drain_waits_for_bytes_and_for_messages(new_sockets, nursery):
     member, peer = await unsent_member(new_sockets)
     broadcast([member], [bytes(50_000)] * 3)
-    broadcast([member], [b"x"] * 100)
+    broadcast([member], [b"x"] * 100, max_unsent_messages=1000)
     done = []
 
     async def drain(name, **options):

@@ -57,8 +57,8 @@ def broadcast(
 
     Resource handling:
         What is unsent is kept in memory. A member for which that would become more than
-        ``max_unsent`` bytes, or ``max_unsent_messages`` messages of broadcasts, is too slow: what
-        it has not begun to take is dropped, and its connection closed with ``code`` (its
+        ``max_unsent`` bytes, or ``max_unsent_messages`` messages, is too slow: what it has not
+        begun to take is dropped, and its connection closed with ``code`` (its
         `cut_reason` is ``"unsent limit"``). A member that has nothing unsent gets the message
         however large it is.
 
@@ -70,7 +70,8 @@ def broadcast(
         message: a str is sent as text, bytes as binary. A `wscore.events.PreparedMessage` can be
             broadcast more than once without being encoded again.
         max_unsent: bytes that a member may have unsent with this message.
-        max_unsent_messages: how many messages these may be; None for any number.
+        max_unsent_messages: how many messages of broadcasts may be unsent; None for any number.
+            Broadcasts with None are not counted by others.
         code: close code for members that are too slow: 1013, as those who try again later, and
             read, are welcome.
         reason: text for people, at most 123 bytes of UTF-8.

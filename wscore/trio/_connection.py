@@ -337,7 +337,8 @@ class WebSocketConnection(trio.abc.AsyncResource):
         With `broadcast`, which does not wait, it keeps within bounds what one peer has caused.
 
         Args:
-            max_messages: wait also until at most so many messages of broadcasts are unsent.
+            max_messages: wait also until at most so many messages of broadcasts are unsent, of
+                those that count.
 
         Raises:
             ConnectionClosed: the connection was lost.

@@ -18,7 +18,7 @@ class Bounds(NamedTuple):
 
     Attributes:
         bytes: of all that is unsent.
-        messages: of those that were offered; None for any number.
+        messages: of those that were offered with such a bound; None for any number.
     """
 
     bytes: int
@@ -77,6 +77,6 @@ def offer(session: Session, batch: Batch, bounds: Bounds) -> bool:
             return False
     wire.send(data)
     if wire.unsent:
-        wire.note(batch.sizes)
+        wire.note(batch.sizes, counted=bounds.messages is not None)
         session.watch_sending()
     return True

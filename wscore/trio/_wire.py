@@ -81,11 +81,11 @@ class Wire(Protocol):
     def flush(self) -> None:
         """Send what was appended."""
 
-    def note(self, sizes: Sequence[int]) -> None:
+    def note(self, sizes: Sequence[int], *, counted: bool) -> None:
         """Note of which sizes the messages are that were sent last, some of which is unsent."""
 
     def messages_unsent(self) -> int:
-        """How many of the messages that were noted have a part that is unsent."""
+        """How many of the messages that were noted, and count, have a part that is unsent."""
 
     def drop_unsent(self) -> None:
         """Forget what is unsent, but for a piece that was begun."""
@@ -110,38 +110,41 @@ class SendQueue:
     Each piece is one or more whole frames; only the first may have been sent in part.
     """
 
-    __slots__ = ("_begun", "_noted", "_noted_bytes", "pieces", "unsent")
+    __slots__ = ("_begun", "_counted", "_noted", "_noted_bytes", "pieces", "unsent")
 
     def __init__(self) -> None:
         self.pieces: list[bytes | memoryview] = []
         self._begun = False
-        # Sizes of messages in the order sent, and their sum: of those that may be unsent.
+        # Of messages that may be unsent, in the order sent: the sizes, negative where they do not
+        # count; the sum of the sizes; how many count.
         self._noted: deque[int] | None = None
-        self._noted_bytes = 0
+        self._noted_bytes = self._counted = 0
         self.unsent = 0
 
-    def note(self, sizes: Sequence[int]) -> None:
+    def note(self, sizes: Sequence[int], *, counted: bool) -> None:
         """Note of which sizes the messages are that were sent last, some of which is unsent."""
         if self._noted is None:
-            self._noted = deque(sizes)
-            self._noted_bytes = sum(sizes)
-        else:
-            self._noted.extend(sizes)
-            self._noted_bytes += sum(sizes)
+            self._noted = deque()
+            self._noted_bytes = self._counted = 0
+        self._noted.extend(sizes if counted else [-size for size in sizes])
+        self._noted_bytes += sum(sizes)
+        self._counted += len(sizes) if counted else 0
         self.messages_unsent()
 
     def messages_unsent(self) -> int:
-        """How many of the messages that were noted have a part that is unsent.
+        """How many of the messages that were noted, and count, have a part that is unsent.
 
-        What is unsent is the end of what was sent, so it is counted from there. Anything else that
-        is unsent, a ping perhaps, counts as if it stood before them: that may be one too many.
+        What is unsent is the end of what was sent, so it is searched from there. Anything else that
+        is unsent, a ping perhaps, passes for a part of them: that may be one too many.
         """
         noted = self._noted
         if noted is None:
             return 0
-        while noted and self._noted_bytes - noted[0] >= self.unsent:
-            self._noted_bytes -= noted.popleft()
-        return len(noted)
+        while noted and self._noted_bytes - abs(noted[0]) >= self.unsent:
+            size = noted.popleft()
+            self._noted_bytes -= abs(size)
+            self._counted -= size > 0
+        return self._counted
 
     def _enqueue(self, data: bytes | memoryview) -> None:
         self.pieces.append(data)
