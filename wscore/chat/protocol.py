@@ -40,6 +40,8 @@ class CloseCode:
     """A binary message."""
     POLICY = 1008
     """No hello in time, or malformed requests in a row."""
+    INTERNAL = 1011
+    """The server made a mistake: reconnect and resume."""
     RESTART = 1012
     """The server stops, or a log began a new epoch: reconnect and resume."""
     SLOW = 4000
