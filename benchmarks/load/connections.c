@@ -187,11 +187,14 @@ static void ask(struct connection *c) {
 
 /* Post as long as fewer than `depth` messages are on their way to some of the others. */
 static void spread(struct connection *c) {
-    while (job.sent < job.target && job.sent < job.done / (opened - 1) + job.depth) ask(c);
+    while (job.sent < job.target && job.sent < job.spread / (opened - 1) + job.depth) ask(c);
 }
 
 static void on_answered(struct connection *c) {
     switch (job.task) {
+    case SPREAD:
+        job.done++;
+        break;
     case ASK:
         job.done++;
         if (job.sent < job.target) ask(&connections[job.first + job.sent]);
@@ -220,7 +223,7 @@ static void on_chat(struct connection *c, struct frame *frame) {
     uint32_t messages = count_messages(data, length, &c->offset);
     if (job.task == FOLLOW && c->number == job.first) job.done += messages;
     if (job.task == SPREAD && c->number != job.first && !ok) {
-        job.done += messages;
+        job.spread += messages, job.done += messages;
         spread(&connections[job.first]);
     }
     if (!ok) return;

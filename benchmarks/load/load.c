@@ -110,14 +110,14 @@ static void command_close(void) {
 static void command_chat(void) {
     uint64_t wanted = job.target;
     if (opened < job.first + job.count || job.count == 0) fail("%u connections are open", opened);
-    if (job.task == SPREAD) wanted *= opened - 1;
+    if (job.task == SPREAD) wanted *= opened; /* the others', and an ok each */
     make_room(1 << 18, 1);
     double began = now();
     ask_first();
     advance(wanted);
     double seconds = now() - began;
-    printf("{\"done\": %" PRIu64 ", \"seconds\": %.9f, \"pings\": %" PRIu64, job.done, seconds,
-           pings);
+    printf("{\"done\": %" PRIu64 ", \"seconds\": %.9f, \"pings\": %" PRIu64,
+           job.task == SPREAD ? job.spread : job.done, seconds, pings);
     if (job.task == POST) printf(", \"p50\": %.9f, \"p99\": %.9f", latency(0.5), latency(0.99));
     puts("}");
     job.task = NOTHING;

@@ -36,6 +36,7 @@ enum task { NOTHING, ECHO, COMPRESSED, PUBLISH, CONNECT, ASK, POST, SPREAD, FOLL
 struct job {
     enum task task;
     uint64_t target, sent, done; /* messages, or connections */
+    uint64_t spread; /* messages that came to those who did not post them */
     uint32_t size, depth;
     const char *path, *pattern;
     uint32_t first, count; /* of the connections that ask or post */
