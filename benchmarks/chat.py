@@ -35,7 +35,7 @@ BARE = replace(servers.US, name="broadcast")
 HELLO = '{"type":"hello","id":"$","user":"u#","session":"a-session-of-22-characters"}'
 #: With the rest of a push, about `SIZE` bytes.
 TEXT = "x" * 40
-SIZE = 165
+SIZE = 155
 
 POSTERS = (1, 50, 1000)
 MEMBERS = (1000, 5000)
