@@ -82,8 +82,8 @@ class Device:
         try:
             while True:
                 message = await client.receive()
-                assert self.client is client
-                self.take(message)
+                if self.client is client:  # it has not been dropped
+                    self.take(message)
         except ConnectionClosed as error:
             if self.client is client:
                 self.codes.append(error.reason.code)
