@@ -291,13 +291,15 @@ cdef bytes copied(object data):
 cdef str utf8_str(const unsigned char *start, size_t size):
     """The text of whole UTF-8, or None where it is not valid."""
     cdef unsigned char largest
-    cdef int failed
+    cdef int failed = 0
     cdef size_t count = utf8_measure(start, size, &largest)
     cdef Py_UCS4 widest = 0x7F if largest < 0x80 else 0xFF if largest < 0xC4 else 0xFFFF if largest < 0xF0 else 0x10FFFF
     cdef str text = PyUnicode_New(<Py_ssize_t>count, widest)
     if count == 0:
         return text if size == 0 else None
-    if widest <= 0xFF:
+    if widest <= 0x7F:
+        memcpy(PyUnicode_DATA(text), start, size)
+    elif widest <= 0xFF:
         failed = utf8_to_ucs1(start, size, <uint8_t *>PyUnicode_DATA(text))
     elif widest == 0xFFFF:
         failed = utf8_to_ucs2(start, size, <uint16_t *>PyUnicode_DATA(text))
