@@ -14,12 +14,12 @@
 #define COUNTED 128
 
 static inline size_t measure(const unsigned char *src, size_t n, unsigned char *largest) {
-    unsigned char leads = 0, most = *largest;
+    unsigned char leads = 0, most = 0;
     for (size_t i = 0; i < n; i++) {
         leads = (unsigned char)(leads + ((src[i] & 0xC0) != 0x80));
         most = src[i] > most ? src[i] : most;
     }
-    *largest = most;
+    if (most > *largest) *largest = most;
     return leads;
 }
 
