@@ -68,15 +68,11 @@ def frame(size: int, chunk: int) -> list[bytes]:
 
 
 QUARTERS = [Fraction(1, 4), Fraction(1, 16)]
-#: Both sizes above the 32 MiB from which on glibc takes memory from the system afresh each time:
-#: what that costs is linear, but all at once there.
-LARGE = [Fraction(5, 8)]
+HALF = [Fraction(1, 2)]
 WORKS = [
     Work("in 1-byte fragments", MIB // SCALE, fragments, QUARTERS, 4 * 1024),
     Work("frame byte by byte", MIB // SCALE, partial(frame, chunk=1), QUARTERS, 4 * 1024),
-    Work(
-        "message in 64 KiB chunks", 64 * MIB // SCALE, partial(frame, chunk=CHUNK), LARGE, 4 * MIB
-    ),
+    Work("message in 64 KiB chunks", 64 * MIB // SCALE, partial(frame, chunk=CHUNK), HALF, 4 * MIB),
 ]
 
 
