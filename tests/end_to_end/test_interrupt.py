@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import ssl
 import subprocess
 import sys
 from functools import partial
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import trio
-import trustme
 
 from wscore.trio import open_websocket
 
@@ -30,15 +28,11 @@ async def read_line(stream):
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("path", ["/waits", "/sends", "/computes"])
-async def test_it_ends_and_says_goodbye(tmp_path, path, tls):
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost")
+async def test_it_ends_and_says_goodbye(tmp_path, certificate, client_context, path, tls):
     chain, key, log = (tmp_path / name for name in ("chain", "key", "log"))
     for pem in certificate.cert_chain_pems:
         pem.write_to_path(str(chain), append=True)
     certificate.private_key_pem.write_to_path(str(key))
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
 
     command = [sys.executable, str(PROGRAM), *([str(chain), str(key)] if tls else [])]
     with log.open("wb") as stderr, trio.fail_after(TIMEOUT):
@@ -49,7 +43,7 @@ async def test_it_ends_and_says_goodbye(tmp_path, path, tls):
             process = await nursery.start(start)
             port = int(await read_line(process.stdout))
             async with open_websocket(
-                "localhost", port, path, use_ssl=context if tls else False
+                "localhost", port, path, use_ssl=client_context if tls else False
             ) as connection:
                 assert await connection.get_message() == "here"
                 assert await read_line(process.stdout) == b"ready\n"
