@@ -52,6 +52,12 @@ class WebSocketServer(trio.abc.AsyncResource):
     Attributes:
         counters: what the server counted so far, a `ServerCounters`.
 
+    Resource handling:
+        The listeners are open from the beginning; `run` and `aclose` close them.
+
+    Error handling:
+        That of `serve_websocket`, in `run`.
+
     Raises:
         ValueError: there is no listener, or an argument cannot be what it is.
     """
