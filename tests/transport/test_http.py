@@ -54,6 +54,19 @@ async def test_target_that_is_no_url_is_no_error_of_the_hook(nursery, caplog, ta
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
+@pytest.mark.parametrize("headers", [b"", b"Upgrade: websocket\r\nConnection: Upgrade\r\n"])
+async def test_connect_is_refused_whatever_the_hook_would_say(nursery, caplog, headers):
+    async def hook(asked):
+        return HTTPResponse(200, body=b"page")
+
+    listener = await start(nursery, process_request=hook)
+    response = await ask(
+        listener, b"CONNECT example.com:80 HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n"
+    )
+    assert (response.status, response.headers["connection"]) == (501, "close")
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
 # The two classes
 
 

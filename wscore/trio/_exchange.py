@@ -80,6 +80,10 @@ class Exchange:
         if event.http_version not in (b"1.0", b"1.1"):
             answer = text_response(505, "The server speaks HTTP/1.1")
             raise RequestError(answer, "unsupported HTTP version")
+        if event.method == b"CONNECT":
+            # A 2xx answer would turn the connection over to another server (RFC 9110 section 9.3.6).
+            answer = text_response(501, "This server is no proxy")
+            raise RequestError(answer, "CONNECT to a server that is no proxy")
         self._method = event.method
         request = HTTPRequest(
             event.method.decode("ascii"),
