@@ -81,7 +81,7 @@ class Exchange:
             answer = text_response(505, "The server speaks HTTP/1.1")
             raise RequestError(answer, "unsupported HTTP version")
         if event.method == b"CONNECT":
-            # A 2xx answer would turn the connection over to another server (RFC 9110 section 9.3.6).
+            # A 2xx answer would make a tunnel of the connection (RFC 9110 section 9.3.6).
             answer = text_response(501, "This server is no proxy")
             raise RequestError(answer, "CONNECT to a server that is no proxy")
         self._method = event.method
