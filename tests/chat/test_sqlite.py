@@ -30,6 +30,11 @@ def contents(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in folder.iterdir())
 
 
+def writer(backend: SQLiteBackend) -> sqlite3.Connection:
+    assert backend._database is not None
+    return backend._database.writer()
+
+
 def post(text: str, id: str) -> PostTo:
     return PostTo("anna", "room", text, id, 1000)
 
@@ -57,10 +62,8 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
 async def test_the_database_is_as_safe_as_it_says(tmp_path: Path) -> None:
     backend = SQLiteBackend(tmp_path / "chat.db")
     async with backend.open(Record()):
-        writer = backend._writer
-        assert writer is not None
-        assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert writer(backend).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert writer(backend).execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
 async def test_sessions_are_not_in_the_file(tmp_path: Path) -> None:
@@ -127,10 +130,9 @@ async def test_a_full_disk(tmp_path: Path) -> None:
     backend = SQLiteBackend(tmp_path / "chat.db")
     async with backend.open(record):
         await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
-        assert backend._writer is not None
         # SQLite's own limit makes it say what it says of a full disk.
-        (pages,) = backend._writer.execute("PRAGMA page_count").fetchone()
-        backend._writer.execute(f"PRAGMA max_page_count = {pages}")
+        (pages,) = writer(backend).execute("PRAGMA page_count").fetchone()
+        writer(backend).execute(f"PRAGMA max_page_count = {pages}")
         stored = 0
 
         async def fill() -> None:
@@ -155,8 +157,7 @@ async def test_a_locked_database_is_unavailable_for_its_time(tmp_path: Path) -> 
     backend = SQLiteBackend(path)
     async with backend.open(Record()):
         await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
-        assert backend._writer is not None
-        backend._writer.execute("PRAGMA busy_timeout = 0")
+        writer(backend).execute("PRAGMA busy_timeout = 0")
         somebody = sqlite3.connect(path, isolation_level=None)
         somebody.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable, match="locked"):
@@ -173,8 +174,7 @@ async def test_a_lost_file_is_not_replaced_by_an_empty_one(tmp_path: Path) -> No
     backend = SQLiteBackend(path)
     async with backend.open(Record()):
         await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
-        assert backend._writer is not None
-        backend._writer.close()  # any error from here on makes it open the file again
+        writer(backend).close()  # any error from here on makes it open the file again
         path.unlink()
         with pytest.raises(Unavailable):
             await backend.write([post("x", "1")])

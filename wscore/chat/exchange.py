@@ -54,9 +54,9 @@ class Exchange:
         for log, entry in entries:
             self.deliver(self.hub.announce(log, entry))
 
-    def reset(self, logs: Collection[Log]) -> None:
-        """The store began these logs anew: those who follow them have to begin anew too."""
-        for log in logs:
+    def reset(self, logs: Collection[Log] | None) -> None:
+        """The store began these logs, or all, anew: those who follow them have to do so too."""
+        for log in self.hub.logs() if logs is None else logs:
             for connection in self.hub.reset(log):
                 self._hang_ups[connection](CloseCode.RESTART, "a log was lost: reconnect")
 
