@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,8 +19,11 @@ from wscore.trio import open_websocket_url
 READY = re.compile(r"wscore chat on http://(?P<host>\S+):(?P<port>\d+)/ \(data: (?P<data>.*)\)\n")
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "wscore.chat", *arguments]
+PROGRAM = "-m", "wscore.chat"
+
+
+def command(*arguments: str, program: Sequence[str] = PROGRAM) -> list[str]:
+    return [sys.executable, *program, *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -53,9 +56,9 @@ class Server:
         return self.process.returncode, stderr
 
 
-def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def _start(folder: Path, *arguments: str, program: Sequence[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command("--port", "0", *arguments),
+        command("--port", "0", *arguments, program=program),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -65,9 +68,14 @@ def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 @asynccontextmanager
-async def serving(folder: Path, *arguments: str) -> AsyncIterator[Server]:
-    """Start a server in a folder, and kill it at the end if it still runs."""
-    process = _start(folder, *arguments)
+async def serving(
+    folder: Path, *arguments: str, program: Sequence[str] = PROGRAM
+) -> AsyncIterator[Server]:
+    """Start a server in a folder, and kill it at the end if it still runs.
+
+    ``program`` is what Python is to run, if it is not `wscore.chat` itself.
+    """
+    process = _start(folder, *arguments, program=program)
     try:
         assert process.stdout is not None
         with trio.fail_after(30):

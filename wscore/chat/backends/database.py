@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,8 +44,8 @@ class Database:
         try:
             self._take_lock()
             self._writer = connect(path, "rwc" if create else "rw")
-            self._place = _place(path)
             found = schema.migrate(self._writer)
+            self._places = {suffix: _place(path, suffix) for suffix in ("", "-wal", "-shm")}
             self._count()
             self._check_mark(found, renew)
         except (sqlite3.Error, OSError, CannotOpen) as error:
@@ -124,15 +125,32 @@ class Database:
     def hang_up(self) -> None:
         """Drop the writing connection, with whatever state a failure left it in."""
         if self._writer is not None:
+            with suppress(sqlite3.Error):
+                self._writer.rollback()
             self._writer.close()
             self._writer = None
 
     def is_in_place(self) -> bool:
         """Whether the path still leads to this file, and not to another one or none."""
         try:
-            return _place(self._path) == self._place
+            return _place(self._path) == self._places[""]
         except OSError:
             return False
+
+    def abandon(self) -> None:
+        """Let go of a file that is not in its place any more.
+
+        Its log is brought into it, wherever it is, and removed: SQLite would take it for that of
+        the file that is to come.
+        """
+        if self._writer is not None:
+            with suppress(sqlite3.Error):
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.close()
+        for suffix in "-wal", "-shm":
+            with suppress(OSError):
+                if _place(self._path, suffix) == self._places[suffix]:
+                    os.unlink(f"{self._path}{suffix}")
 
     def acknowledge(self, entries: int) -> None:
         """So many more entries were committed."""
@@ -176,6 +194,6 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _place(path: Path) -> tuple[int, int]:
-    status = os.stat(path)
+def _place(path: Path, suffix: str = "") -> tuple[int, int]:
+    status = os.stat(f"{path}{suffix}")
     return status.st_dev, status.st_ino

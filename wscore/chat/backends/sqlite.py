@@ -93,6 +93,7 @@ class SQLiteBackend:
         self._known: dict[Log, Row] = {}
         self._vacancies: dict[str, int] = {}  # how many more logs of each kind there may be
         self._failed = False
+        self._was_read_only = False
         self._doubts: dict[Log, int] = {}  # where logs end, if the commit that failed is not there
         self._news: deque[Sequence[tuple[Log, Entry]] | Database] = deque()
         self._read_slot = trio.CapacityLimiter(1)
@@ -140,6 +141,12 @@ class SQLiteBackend:
 
     async def write(self, batch: Sequence[base.Command]) -> list[Result]:
         """See `base.Backend.write`."""
+        if self._was_read_only:
+            # All connections of a process share SQLite's view of the file; with one that was
+            # opened while the disk was read-only, it would stay so for the writer.
+            await trio.to_thread.run_sync(
+                self._close_reader, limiter=self._read_slot, abandon_on_cancel=True
+            )
         try:
             return await trio.to_thread.run_sync(
                 self._commit, batch, limiter=self._write_slot, abandon_on_cancel=True
@@ -175,6 +182,7 @@ class SQLiteBackend:
         except BaseException as error:
             if transaction is not None:
                 self._doubts = transaction.ends
+                transaction.close()
             self._fail(database, error)
             raise
         if not database.is_in_place():
@@ -205,7 +213,7 @@ class SQLiteBackend:
 
     def _let_go(self, database: Database) -> None:
         logger.error("%s: the file was deleted or replaced", self._path)
-        database.close()
+        database.abandon()
         self._database = None
         self._known.clear()
         self._doubts.clear()
@@ -217,6 +225,8 @@ class SQLiteBackend:
         self._known.clear()
         self._failed = True
         if isinstance(error, sqlite3.Error):
+            code = getattr(error, "sqlite_errorcode", 0)
+            self._was_read_only = code & 0xFF == sqlite3.SQLITE_READONLY
             raise Unavailable(f"{self._path}: {error}") from error
 
     def _settle_doubts(self, database: Database, writer: sqlite3.Connection) -> None:
@@ -235,7 +245,7 @@ class SQLiteBackend:
             if stored:
                 self._news.append(stored)
         self._doubts.clear()
-        self._failed = False
+        self._failed = self._was_read_only = False
         database.acknowledge(0)
 
     async def _trim(self) -> bool:

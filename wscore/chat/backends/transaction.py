@@ -75,6 +75,10 @@ class Transaction:
         rows = [(self._known[log].last, time, self._known[log].id) for log, time in touched.items()]
         self._cursor.executemany("UPDATE logs SET last = ?, touched = ? WHERE id = ?", rows)
 
+    def close(self) -> None:
+        """Let go of the connection: a statement that is not at its end would keep it open."""
+        self._cursor.close()
+
     def _claim(self, command: base.Claim) -> Result:
         log = inbox_log(command.user.key)
         row = self._row(log) or self._create(log, command.user.text, command.secret)
