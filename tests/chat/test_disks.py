@@ -310,7 +310,14 @@ async def test_a_commit_whose_end_is_in_doubt(tmp_path: Path, is_stored: bool) -
         failing: Any = Failing(writer(backend), is_stored=is_stored)
         backend._database._writer = failing
         with pytest.raises(Unavailable, match="disk I/O error"):
-            await backend.write([post("2"), OpenRoom(Name("other", "other")), post("3")])
+            await backend.write(
+                [
+                    post("2"),
+                    OpenRoom(Name("other", "other")),
+                    PostTo("anna", "other", "x", "1", 1000),
+                    post("3"),
+                ]
+            )
         assert len(record.announced) == 1
         retried = await backend.write([post("2"), post("3"), post("4")])
         assert [result[1:] for result in retried] == [
@@ -318,7 +325,9 @@ async def test_a_commit_whose_end_is_in_doubt(tmp_path: Path, is_stored: bool) -
             (3, 1000, is_stored),
             (4, 1000, False),
         ]
-        assert [(entry.offset, entry.id) for _, entry in record.announced] == [
+        in_room = [entry for log, entry in record.announced if log == LOG]
+        assert len(record.announced) == 4 + is_stored
+        assert [(entry.offset, entry.id) for entry in in_room] == [
             (1, "1"),
             (2, "2"),
             (3, "3"),

@@ -41,7 +41,7 @@ _SELECT_ENTRIES = """
 SELECT entries.offset, sender.name, recipient.name, entries.text, entries.time, entries.id
 FROM entries JOIN logs AS sender ON sender.id = entries.sender
 LEFT JOIN logs AS recipient ON recipient.id = entries.recipient
-WHERE entries.log = ? AND
+WHERE
 """
 
 T = TypeVar("T")
@@ -238,9 +238,8 @@ class SQLiteBackend:
             return
         self._count_vacancies(database)
         for log, end in self._doubts.items():
-            rows = writer.execute(
-                _SELECT_ENTRIES + "offset > ? ORDER BY offset", (_find(writer, log)[0], end)
-            )
+            query = "(SELECT id FROM logs WHERE kind = ? AND key = ?) AND offset > ?"
+            rows = writer.execute(f"{_SELECT_ENTRIES} log = {query} ORDER BY offset", (*log, end))
             stored = [(log, Entry._make(row)) for row in rows]
             if stored:
                 self._news.append(stored)
@@ -307,7 +306,7 @@ class SQLiteBackend:
         def query(connection: sqlite3.Connection) -> Page:
             row_id, start = _find(connection, log)
             rows = connection.execute(
-                _SELECT_ENTRIES + "offset > ? AND offset <= ? ORDER BY offset LIMIT ?",
+                _SELECT_ENTRIES + "log = ? AND offset > ? AND offset <= ? ORDER BY offset LIMIT ?",
                 (row_id, after, last, limit),
             )
             return Page(start, [Entry._make(row) for row in rows])
@@ -320,7 +319,7 @@ class SQLiteBackend:
         def query(connection: sqlite3.Connection) -> Page:
             row_id, start = _find(connection, log)
             rows = connection.execute(
-                _SELECT_ENTRIES + "offset < ? ORDER BY offset DESC LIMIT ?",
+                _SELECT_ENTRIES + "log = ? AND offset < ? ORDER BY offset DESC LIMIT ?",
                 (row_id, before, limit),
             )
             return Page(start, [Entry._make(row) for row in rows][::-1])
