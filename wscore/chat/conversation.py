@@ -10,14 +10,17 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from typing import TypeVar
 
 import trio
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from wscore.trio import HTTPRequest
+
 from . import protocol
-from .auth import identify
+from .auth import Action, Identity
 from .backends import base
 from .backends.base import Claim, Claimed, Opened, OpenRoom, PostTo, Refused, SendTo
 from .exchange import Exchange, HangUp
@@ -69,10 +72,21 @@ class Conversation:
         outbox: of this connection.
         spawn: starts a task that ends with the connection, like ``Nursery.start_soon``.
         hang_up: asks for the connection to be closed, with code and reason.
+        upgrade: returns the request by which the connection was opened.
     """
 
-    def __init__(self, exchange: Exchange, outbox: Outbox, spawn: Spawn, hang_up: HangUp) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        outbox: Outbox,
+        spawn: Spawn,
+        hang_up: HangUp,
+        upgrade: Callable[[], HTTPRequest],
+    ) -> None:
         self._exchange = exchange
+        self._gate = exchange.gate
+        self._spawn = spawn
+        self._upgrade = upgrade
         self._hub = exchange.hub
         self._limits = exchange.limits
         self._outbox = outbox
@@ -80,6 +94,7 @@ class Conversation:
         self._number = exchange.connect(outbox, hang_up)
         self._follower = Follower(exchange, outbox, self._number, spawn, hang_up)
         self._user: Name | None = None
+        self._identity: Identity | None = None
         self._malformed = 0
         self._pending = 0
         self._answered = trio.Event()
@@ -173,25 +188,26 @@ class Conversation:
     # --- Hello ------------------------------------------------------------------------------
 
     async def _hello(self, request: protocol.Hello) -> None:
-        identity = identify(request)
-        log = inbox_log(identity.user.key)
-        self._hub.connect(self._number, identity.user)
+        admission = await self._gate.admit(request, self._upgrade())
+        log = inbox_log(admission.user.key)
+        self._hub.connect(self._number, admission.user)
         self._follower.hold(log)
         try:
-            claim = Claim(identity.user, identity.secret_hash())
+            claim = Claim(admission.user, admission.secret)
             claimed = _accepted(await self._exchange.journal.ask(claim), Claimed)
             self._hub.opened(log, claimed.user, claimed.inbox)
             found = await self._follower.read_slice(log, request.position)
         except BaseException:
             self._exchange.deliver(self._hub.disconnect(self._number))
             raise
-        user = Name(identity.user.key, claimed.user)
+        user = Name(admission.user.key, claimed.user)
         self._hub.rename(self._number, user)
         self._user = user
+        self._identity = admission.identity
         reply = protocol.HelloOk(
             id=request.id,
             user=user.text,
-            session=identity.session,
+            session=admission.session,
             inbox=protocol.Inbox(
                 epoch=found.head.epoch, offset=found.head.offset, gap=found.gap, more=True
             ),
@@ -201,11 +217,22 @@ class Conversation:
         inbox = replace(reply.inbox, messages=messages, more=cursor < found.head.offset)
         self._reply(replace(reply, inbox=inbox))
         self._follower.settle(log, cursor)
+        if admission.identity.expires is not None:
+            self._spawn(self._expire, admission.identity)
+
+    async def _expire(self, identity: Identity) -> None:
+        await self._gate.expiry(identity)
+        self._hang_up(CloseCode.EXPIRED, "the token expired")
+
+    async def _require(self, action: Action, target: Name) -> None:
+        assert self._identity is not None
+        await self._gate.require(self._identity, action, target)
 
     # --- Rooms ------------------------------------------------------------------------------
 
     async def _join(self, request: protocol.Join) -> None:
         room = _name(request.room)
+        await self._require("join", room)
         log = room_log(room.key)
         self._follower.hold(log)
         try:
@@ -268,6 +295,7 @@ class Conversation:
         room = _name(request.room)
         self._hub.require_joined(self._number, room.key)
         self._check_text(request.text)
+        await self._require("post", room)
         assert self._user is not None
         command = PostTo(self._user.key, room.key, request.text, request.id, _now())
         await self._submit(request.id, command)
@@ -275,6 +303,7 @@ class Conversation:
     async def _direct(self, request: protocol.Direct) -> None:
         to = _name(request.to)
         self._check_text(request.text)
+        await self._require("direct", to)
         assert self._user is not None
         command = SendTo(self._user.key, to.key, request.text, request.id, _now())
         await self._submit(request.id, command)

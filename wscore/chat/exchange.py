@@ -7,6 +7,7 @@ from itertools import count
 
 import trio
 
+from .auth import Gate
 from .backends.base import Backend
 from .hub import Delivery, Hub, Publication
 from .journal import Journal
@@ -25,11 +26,13 @@ class Exchange:
     Args:
         backend: the store; its owner opens it with this object as its listener.
         limits: what clients are told and held to.
+        gate: who somebody is, and what they may do.
     """
 
-    def __init__(self, backend: Backend, limits: Limits) -> None:
+    def __init__(self, backend: Backend, limits: Limits, gate: Gate) -> None:
         self.backend = backend
         self.limits = limits
+        self.gate = gate
         self.hub = Hub(limits)
         self.journal = Journal(backend)
         self._outboxes: dict[int, Outbox] = {}

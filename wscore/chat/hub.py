@@ -284,6 +284,11 @@ class Hub:
         channel = self._channels[room]
         return len(channel.joined), channel.names[:_LISTED_MEMBERS]
 
+    @property
+    def occupied(self) -> int:
+        """How many rooms have somebody present."""
+        return sum(bool(channel.joined) for channel in self._channels.values())
+
     def rooms(self, limit: int) -> list[RoomInfo]:
         """The rooms with most present, at most ``limit``."""
         present = [channel for channel in self._channels.values() if channel.joined]

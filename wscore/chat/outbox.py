@@ -40,6 +40,11 @@ class Outbox:
         """Whether there is room for more of what can wait."""
         return len(self._queue) < _MAX_MESSAGES // 2 and self._waiting <= _LOW_BYTES
 
+    @property
+    def waiting(self) -> int:
+        """Bytes in the queue."""
+        return self._waiting
+
     def put(self, message: Encoded) -> None:
         """Queue a reply or a live push."""
         if self._closed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from wscore.trio import ConnectionClosed, WebSocketConnection
+from wscore.trio import ConnectionClosed, HTTPRequest, WebSocketConnection
 
 from .conversation import Conversation
 from .exchange import Exchange
@@ -37,12 +37,28 @@ class Peer:
         self._reading = trio.CancelScope()
         self._farewell: tuple[int, str] | None = None
 
+    @property
+    def farewell(self) -> int | None:
+        """The close code, if it was this end that began to close."""
+        return None if self._farewell is None else self._farewell[0]
+
+    @property
+    def queued(self) -> int:
+        """Bytes that wait to be sent."""
+        return self._outbox.waiting
+
     def close(self, code: int, reason: str) -> None:
         """Begin to close: reading ends, what waits is sent, and all of it within five seconds."""
         if self._farewell is None:
             self._farewell = code, reason
             self._life.deadline = trio.current_time() + _CLOSE_SECONDS
             self._reading.cancel()
+
+    def _upgrade(self) -> HTTPRequest:
+        """The request by which the connection was opened, made anew where somebody asks."""
+        opened = self._connection
+        headers = list(opened.handshake_headers)
+        return HTTPRequest("GET", opened.path, headers, opened.remote, opened.local)
 
     def _too_slow(self) -> None:
         self.close(CloseCode.SLOW, "too slow: reconnect and resume")
@@ -52,7 +68,7 @@ class Peer:
         with self._life:
             async with trio.open_nursery() as nursery:
                 conversation = Conversation(
-                    self._exchange, self._outbox, nursery.start_soon, self.close
+                    self._exchange, self._outbox, nursery.start_soon, self.close, self._upgrade
                 )
                 nursery.start_soon(self._write)
                 nursery.start_soon(self._keep_alive)
