@@ -48,6 +48,12 @@ Headers of that request have lower-case names; cookies are in ``request.header(b
 Raises `ChatError` (``unauthorized``, say) for somebody who is nobody.
 """
 
+Algorithm = Literal[
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+    "ES256", "ES384", "ES512", "EdDSA",
+]  # fmt: skip
+"""How a token may be signed (RFC 7518 and RFC 8037); ``none`` is no signature."""
+
 Action = Literal["join", "post", "direct"]
 
 Authorize = Callable[[Identity, Action, str], Awaitable[bool]]

@@ -162,14 +162,15 @@ class ChatServer(trio.abc.AsyncResource):
         """Make `serve` return within seconds: nobody new gets in, those who are in get 1012."""
         self._stop(_STOP_SECONDS)
 
-    async def aclose(self, grace: float = _STOP_SECONDS) -> None:
+    async def aclose(self, grace: float | None = None) -> None:
         """Stop as `stop` does, and wait until `serve` is about to return.
 
         Args:
-            grace: seconds that clients are given to take what waits for them and their leave; those
-                that are left are cut. Calling it again can only shorten it: ``aclose(0)`` ends it.
+            grace: seconds that clients are given to take what waits for them and their leave, by
+                default 7; those that are left are cut. Calling it again can only shorten it:
+                ``aclose(0)`` ends it.
         """
-        self._stop(grace)
+        self._stop(_STOP_SECONDS if grace is None else grace)
         if self._is_used:
             await self._ended.wait()
 

@@ -7,23 +7,18 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import jwt
 
 from wscore.trio import HTTPRequest
 
-from .auth import Identity
+from .auth import Algorithm, Identity
 from .protocol import ChatError, Hello
 
 logger = logging.getLogger("wscore.chat")
 
-ALGORITHMS = (
-    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
-    "ES256", "ES384", "ES512", "EdDSA",
-)  # fmt: skip
-"""The algorithms of RFC 7518 and RFC 8037 that sign; ``none`` does not."""
-
+_ALGORITHMS = get_args(Algorithm)
 _DAY = 86400
 # Whatever is not a token: PyJWT lets some of these escape where the header is absurd.
 _NOT_A_TOKEN = (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError)
@@ -37,7 +32,7 @@ class TokenAuthentication:
 
     Args:
         key: the shared secret, or the public key (PEM) of an asymmetric algorithm.
-        algorithms: those that are accepted, of `ALGORITHMS`.
+        algorithms: those that are accepted, of `Algorithm`.
         audience: what ``aud`` has to name; None: there must be none.
         issuer: what ``iss`` has to be; None: anything.
         clock: the time of day, in seconds since 1970.
@@ -115,7 +110,7 @@ def make_token(
     Args:
         user: becomes ``sub``.
         key: the shared secret, or the private key (PEM) of an asymmetric algorithm.
-        algorithm: one of `ALGORITHMS`.
+        algorithm: one of `Algorithm`.
         seconds: how long it is valid from now on.
         audience: becomes ``aud``.
         issuer: becomes ``iss``.
@@ -143,9 +138,9 @@ def _checked(algorithms: Sequence[str]) -> list[str]:
 
     One key must not serve for both kinds: a public key is no secret (RFC 8725 section 3.1).
     """
-    unknown = [algorithm for algorithm in algorithms if algorithm not in ALGORITHMS]
+    unknown = [algorithm for algorithm in algorithms if algorithm not in _ALGORITHMS]
     if unknown or not algorithms or isinstance(algorithms, str):
-        raise ValueError(f"the algorithms are some of {', '.join(ALGORITHMS)}, not {algorithms}")
+        raise ValueError(f"the algorithms are some of {', '.join(_ALGORITHMS)}, not {algorithms}")
     if len({algorithm.startswith("HS") for algorithm in algorithms}) > 1:
         raise ValueError("algorithms with a shared secret and with a public key do not mix")
     return list(algorithms)

@@ -57,6 +57,8 @@ class CloseCode(IntEnum):
     """No hello in time, or malformed requests in a row: a bug in the client; do not loop."""
     TOO_BIG = 1009
     """A message larger than `limits.message`: a bug in the client; do not loop."""
+    INTERNAL = 1011
+    """The server made a mistake: reconnect with jitter and resume."""
     RESTART = 1012
     """The server stops or restarts, or a log began a new epoch: reconnect with jitter and
     resume."""
