@@ -38,14 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _check(settings.data)
         logs.configure(settings.log_level, settings.log_format)
         ssl_context = _ssl_context(settings)
-        chat = ChatServer(
-            _backend(settings),
-            limits=Limits(
-                rate=settings.rate, burst=settings.burst, presence=settings.presence_limit
-            ),
-            authenticate=_authenticate(settings),
-            origins=settings.origin,
-        )
+        chat = _chat(settings)
     except SettingError as error:
         return _fail(str(error), 2)
     try:
@@ -68,6 +61,18 @@ def _parser() -> Parser:
     )
     add_options(parser)
     return parser
+
+
+def _chat(settings: Settings) -> ChatServer:
+    rate, burst, presence = settings.rate, settings.burst, settings.presence_limit
+    limits = Limits(rate=rate, burst=burst, presence=presence)
+    authenticate = _authenticate(settings)
+    try:
+        return ChatServer(
+            _backend(settings), limits=limits, authenticate=authenticate, origins=settings.origin
+        )
+    except ValueError as error:
+        raise SettingError(f"origin: {error}") from None
 
 
 def _backend(settings: Settings) -> Backend:
@@ -129,8 +134,6 @@ async def _run(chat: ChatServer, settings: Settings, ssl_context: ssl.SSLContext
             await nursery.start(serve_until_signal, serve)
         except CannotOpen as error:
             return _fail(str(error), 1)
-        except ValueError as error:
-            return _fail(f"origin: {error}", 2)
         except OSError as error:
             reason = error.strerror or error
             return _fail(f"cannot listen at {host} port {port}: {reason}", 1)

@@ -20,6 +20,7 @@ from wscore.trio import (
     WebSocketRequest,
     WebSocketServer,
 )
+from wscore.trio._origins import OriginPolicy
 
 from ._page import Report, Site
 from .auth import Authenticate, Authorize, Gate, authenticate_session
@@ -57,6 +58,9 @@ class ChatServer(trio.abc.AsyncResource):
 
     An exception of one of these callables answers the request with ``internal`` and is logged with
     its traceback; the connection lives on.
+
+    Raises:
+        ValueError: one of the ``origins`` is none.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class ChatServer(trio.abc.AsyncResource):
         self._store = WatchedBackend(backend)
         self._limits = limits or Limits()
         self._origins = ["same-host", None, *origins]
+        OriginPolicy(self._origins)  # what is no origin is found now
         self._clock = clock
         gate = Gate(authenticate, authorize, clock)
         self._exchange = Exchange(self._store, self._limits, gate)
@@ -130,7 +135,6 @@ class ChatServer(trio.abc.AsyncResource):
         Raises:
             CannotOpen: the back-end cannot be used.
             OSError: the address cannot be listened at.
-            ValueError: one of the ``origins`` is none.
             RuntimeError: it has served before.
         """
         listeners: Sequence[trio.abc.Listener[Any]]
