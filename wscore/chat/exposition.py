@@ -55,7 +55,7 @@ class _Once(Collector):
         for name, label, text, counts in (
             ("messages", "kind", "Messages stored", store.messages),
             ("closed", "code", "Connections that ended, by close code", counters.closed),
-            ("cuts", "reason", "Connections that the server ended", counters.cut + now.cuts),
+            ("cuts", "reason", "Connections that were cut, by reason", counters.cut),
             ("refused", "status", "Requests that became no connection", counters.refused),
         ):
             yield _counter(name, text, counts, label)

@@ -69,7 +69,6 @@ class Figures:
     Attributes:
         counters: of the transport.
         store: the back-end.
-        cuts: connections that the chat closed for something the client did, by reason.
         rooms: rooms with somebody present.
         queued: bytes that wait to be sent, on all connections together.
         started: since when it serves, in seconds since 1970.
@@ -77,7 +76,6 @@ class Figures:
 
     counters: ServerCounters
     store: WatchedBackend
-    cuts: Counter[str]
     rooms: int
     queued: int
     started: float

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import ssl
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -33,6 +32,8 @@ from .protocol import SUBPROTOCOL, CloseCode, Limits
 _STOP_SECONDS = 7
 """How long stopping may take; a peer's own close takes at most five."""
 _PLAIN = b"text/plain; charset=utf-8"
+_PING_SECONDS = 20
+"""Of silence until a ping, and then until the end; who takes nothing of what is sent has both."""
 
 
 class ChatServer(trio.abc.AsyncResource):
@@ -82,7 +83,6 @@ class ChatServer(trio.abc.AsyncResource):
         self._exchange = Exchange(self._store, self._limits, gate)
         self._site = Site({"/healthz": self._health, "/metrics": self._metrics})
         self._peers: set[Peer] = set()
-        self._cuts: Counter[str] = Counter()
         self._server: WebSocketServer | None = None
         self._started = 0.0  # seconds since 1970
         self._is_used = False
@@ -200,7 +200,7 @@ class ChatServer(trio.abc.AsyncResource):
         task_status: trio.TaskStatus[ChatServer],
     ) -> None:
         async with trio.open_nursery() as store, trio.open_nursery() as handlers:
-            store.start_soon(self._exchange.run)
+            await store.start(self._exchange.run)
             server = self._server = WebSocketServer(
                 self._handle,
                 listeners,
@@ -208,6 +208,9 @@ class ChatServer(trio.abc.AsyncResource):
                 max_message_size=self._limits.message,
                 process_request=self._process,
                 origins=self._origins,
+                ping_interval=_PING_SECONDS,
+                ping_timeout=_PING_SECONDS,
+                send_timeout=2 * _PING_SECONDS,
             )
             self._started = self._clock()
             async with trio.open_nursery() as listening:
@@ -224,7 +227,7 @@ class ChatServer(trio.abc.AsyncResource):
     async def _say_goodbye(self) -> None:
         while self._peers:
             for peer in self._peers:
-                peer.close(CloseCode.RESTART, "the server stops")
+                peer.dismiss(CloseCode.RESTART, "the server stops")
             self._empty = trio.Event()
             await self._empty.wait()
 
@@ -247,8 +250,6 @@ class ChatServer(trio.abc.AsyncResource):
             await peer.run()
         finally:
             self._peers.remove(peer)
-            if peer.farewell is not None and peer.farewell != CloseCode.RESTART:
-                self._cuts[CloseCode(peer.farewell).name.lower()] += 1
             if not self._peers:
                 self._empty.set()
 
@@ -278,8 +279,7 @@ class ChatServer(trio.abc.AsyncResource):
         return Figures(
             counters=self.counters,
             store=self._store,
-            cuts=self._cuts,
             rooms=self._exchange.hub.occupied,
-            queued=sum(peer.queued for peer in self._peers),
+            queued=sum(peer.bytes_unsent for peer in self._peers),
             started=self._started,
         )
