@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 from chat.client import ChatClient, MemoryListener, running
+from chat.plain_http import UPGRADE, ask
 from chat.process import environment
-from chat.test_http import UPGRADE, ask
 from prometheus_client.parser import text_string_to_metric_families
 
 from wscore.chat import CannotOpen, ChatServer, Limits, MemoryBackend, SQLiteBackend
 from wscore.chat.backends.base import Command, Result, Unavailable
-from wscore.trio import open_unix_listener, open_websocket_url, serve_until_signal
+from wscore.trio import (
+    open_unix_listener,
+    open_websocket_url,
+    serve_until_signal,
+    wrap_client_stream,
+)
 
 
 class FailingBackend(MemoryBackend):
@@ -38,9 +46,13 @@ async def figures(port: int) -> dict[tuple[str, ...], float]:
     answer = await ask(port, "GET", "/metrics")
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith("text/plain")
+    return samples(answer.body.decode())
+
+
+def samples(text: str) -> dict[tuple[str, ...], float]:
     return {
         (sample.name.removeprefix("wscore_chat_"), *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(answer.body.decode())
+        for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
 
@@ -238,24 +250,80 @@ async def test_metrics(nursery: trio.Nursery) -> None:
     await ask(chat.port, "GET", "/nothing")
     after = await figures(chat.port)
     assert after["connections",] == after["rooms",] == 0
-    assert after["cuts_total", "unsupported"] == 1
     assert after["closed_total", "1003"] == 1
     assert after["refused_total", "404"] == 1
     await chat.aclose()
 
 
-async def test_queue_bytes_are_those_that_wait(autojump_clock: trio.testing.MockClock) -> None:
-    chat = ChatServer(MemoryBackend(), limits=Limits(rate=0))
-    async with running(chat) as door:
+async def test_what_waits_and_who_is_cut_for_it(autojump_clock: trio.testing.MockClock) -> None:
+    async def look() -> dict[tuple[str, ...], float]:
+        stream = door.listener.connect()
+        await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b""
+        async for data in stream:
+            answer += data
+        return samples(answer.partition(b"\r\n\r\n")[2].decode())
+
+    async with running(ChatServer(MemoryBackend(), limits=Limits(rate=0))) as door:
         anna = await door.user("Anna", room="r")
         slow = await door.connect(blocking=True)
         await slow.hello("Slow")
         await slow.ok("join", room="r")
-        assert chat._figures().queued == 0
-        for _ in range(5):
+        assert (await look())["queue_bytes",] == 0
+        for _ in range(100):
             await anna.ok("post", room="r", text="x" * 1000)
-            await anna.push("message")
-        assert 2000 < chat._figures().queued < 10_000
+        now = await look()
+        assert 90_000 < now["queue_bytes",] < 150_000
+        assert ("cuts_total", "unsent limit") not in now
+        for _ in range(1000):
+            await anna.ok("post", room="r", text="x" * 1000)
+        assert (await anna.push("presence"))["state"] == "joined"
+        assert (await anna.push("presence"))["state"] == "left"
+        await slow.closed()
+        await trio.testing.wait_all_tasks_blocked()
+        now = await look()
+        assert now["queue_bytes",] == 0
+        assert now["cuts_total", "unsent limit"] == now["closed_total", "4000"] == 1
+
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "running-the-chat.md").read_text(encoding="utf-8")
+
+
+async def test_the_guide_names_every_metric(nursery: trio.Nursery) -> None:
+    chat = ChatServer(MemoryBackend())
+    await nursery.start(chat.serve, "127.0.0.1", 0)
+    text = (await ask(chat.port, "GET", "/metrics")).body.decode()
+    await chat.aclose()
+    listed = re.findall(r"^\| `(\w+)(?:\{\w+\})?` \|", GUIDE, re.MULTILINE)
+    exposed = [
+        family.name.removeprefix("wscore_chat_") + "_total" * (family.type == "counter")
+        for family in text_string_to_metric_families(text)
+    ]
+    assert listed == exposed
+
+
+async def test_the_program_in_the_guide_runs() -> None:
+    names: dict[str, Any] = {}
+    [program] = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    exec(program, names)
+
+    async def connect(*headers: tuple[bytes, bytes]) -> ChatClient:
+        return ChatClient(
+            await wrap_client_stream(
+                chat.nursery,
+                chat.listener.connect(),
+                "chat.example",
+                "/ws",
+                extra_headers=list(headers),
+            )
+        )
+
+    async with running(names["chat"]) as chat:
+        assert await (await connect()).error("hello", user="Anna") == "unauthorized"
+        for user, reply in ((b"Anna", "ok"), (b"Bob", "error")):
+            client = await connect((b"X-User", user))
+            assert (await client.ok("hello", user="anything"))["user"] == user.decode()
+            assert (await client.ask("join", room="STAFF"))["type"] == reply
 
 
 def test_without_prometheus_there_is_a_hint_and_everything_else_works() -> None:
@@ -263,7 +331,7 @@ def test_without_prometheus_there_is_a_hint_and_everything_else_works() -> None:
 import sys, trio
 sys.modules["prometheus_client"] = None
 from wscore.chat import ChatServer, MemoryBackend
-from chat.test_http import ask
+from chat.plain_http import ask
 async def main():
     async with trio.open_nursery() as nursery:
         chat = await nursery.start(ChatServer(MemoryBackend()).serve, "127.0.0.1", 0)
