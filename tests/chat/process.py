@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,8 +22,11 @@ KEPT = ("WSCORE_PURE_PYTHON", "WSCORE_REQUIRE_EXT")
 """Variables that choose the build, and are no settings."""
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "wscore.chat", *arguments]
+PROGRAM = "-m", "wscore.chat"
+
+
+def command(*arguments: str, program: Sequence[str] = PROGRAM) -> list[str]:
+    return [sys.executable, *program, *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -58,9 +61,11 @@ class Server:
         return self.process.returncode, stderr
 
 
-def _start(folder: Path, *arguments: str, settings: dict[str, str]) -> subprocess.Popen[str]:
+def _start(
+    folder: Path, *arguments: str, program: Sequence[str], settings: dict[str, str]
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command("--port", "0", *arguments),
+        command("--port", "0", *arguments, program=program),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -70,12 +75,15 @@ def _start(folder: Path, *arguments: str, settings: dict[str, str]) -> subproces
 
 
 @asynccontextmanager
-async def serving(folder: Path, *arguments: str, **settings: str) -> AsyncIterator[Server]:
+async def serving(
+    folder: Path, *arguments: str, program: Sequence[str] = PROGRAM, **settings: str
+) -> AsyncIterator[Server]:
     """Start a server in a folder, and kill it at the end if it still runs.
 
-    Settings are variables of its environment.
+    ``program`` is what Python is to run, if it is not `wscore.chat` itself. Settings are variables
+    of its environment.
     """
-    process = _start(folder, *arguments, settings=settings)
+    process = _start(folder, *arguments, program=program, settings=settings)
     try:
         assert process.stdout is not None
         with trio.fail_after(30):

@@ -76,10 +76,13 @@ def _chat(settings: Settings) -> ChatServer:
 
 
 def _backend(settings: Settings) -> Backend:
-    max_rooms, max_users = settings.max_rooms, settings.max_users
-    if settings.data == _MEMORY:
-        return MemoryBackend(max_rooms=max_rooms, max_users=max_users)
-    return SQLiteBackend(settings.data, max_rooms=max_rooms, max_users=max_users)
+    kind = MemoryBackend if settings.data == _MEMORY else partial(SQLiteBackend, settings.data)
+    return kind(
+        max_rooms=settings.max_rooms,
+        max_users=settings.max_users,
+        keep_messages=settings.keep_messages,
+        keep_days=settings.keep_days,
+    )
 
 
 def _authenticate(settings: Settings) -> Authenticate:

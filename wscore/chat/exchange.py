@@ -59,13 +59,13 @@ class Exchange:
         deliveries = [self.hub.announce(log, found) for log, found in logs.items()]
         self._deliver_together([delivery for delivery in deliveries if delivery.to])
 
-    def reset(self, logs: Collection[Log]) -> None:
-        """The store began these logs anew: those who follow them have to begin anew too.
+    def reset(self, logs: Collection[Log] | None) -> None:
+        """The store began these logs, or all, anew: those who follow them have to do so too.
 
         Their connections are closed before this returns, so that nothing of the new epoch can
         reach them, whatever is under way for them.
         """
-        for log in logs:
+        for log in self.hub.logs() if logs is None else logs:
             for connection in self.hub.reset(log):
                 self._outboxes[connection].close(
                     CloseCode.RESTART, "a log began a new epoch: reconnect"

@@ -172,6 +172,10 @@ class Hub:
         room = channel.name if log.kind == "room" else None
         return Delivery(channel.live, [Publication(entry, room) for entry in entries])
 
+    def logs(self) -> list[Log]:
+        """All logs that somebody follows or is about to."""
+        return list(self._channels)
+
     def reset(self, log: Log) -> list[int]:
         """A log began a new epoch: nobody gets any more of it, and these have to go."""
         channel = self._channels.get(log)
