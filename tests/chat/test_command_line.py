@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -314,6 +315,51 @@ async def run_token(
         )
 
     return await trio.to_thread.run_sync(wait)
+
+
+async def test_check(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server, server.client() as anna:
+        await anna.hello("Anna")
+        await anna.ok("join", room="r")
+        await anna.ok("post", room="r", text="t")
+        await server.end(signal.SIGTERM)
+    good = await run(tmp_path, "--check")
+    assert (good.returncode, good.stderr) == (0, "")
+    assert "chat.db" in good.stdout
+    with sqlite3.connect(tmp_path / "chat.db") as database:
+        database.execute("DELETE FROM entries")
+    database.close()
+    bad = await run(tmp_path, "--check")
+    assert bad.returncode == 1
+    assert bad.stdout == ""
+    assert bad.stderr
+    assert "Traceback" not in bad.stderr
+    missing = await run(tmp_path, "--check", WSCORE_DATA="missing.db")
+    assert missing.returncode == 1
+    assert "missing.db" in missing.stderr
+    assert not (tmp_path / "missing.db").exists()
+    nothing = await run(tmp_path, "--check", "--data", ":memory:")
+    assert nothing.returncode == 2
+    assert ":memory:" in one_line(nothing)
+
+
+async def test_retention(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server, server.client() as anna:
+        await anna.hello("Anna")
+        epoch = (await anna.ok("join", room="r"))["epoch"]
+        for n in range(1, 11):
+            await anna.ok("post", room="r", text=str(n))
+        await server.end(signal.SIGTERM)
+    kept = {"position": {"epoch": epoch, "offset": 1}}
+    async with (
+        serving(tmp_path, "--keep-messages=3", "--rate=0") as server,
+        server.client() as anna,
+    ):
+        await anna.hello("Anna")
+        with trio.fail_after(30):
+            while not (slice := await anna.ok("join", room="r", **kept))["gap"]:
+                await trio.sleep(0.01)  # it trims when it has begun to serve
+        assert [message["text"] for message in slice["messages"]] == ["8", "9", "10"]
 
 
 async def test_tls(tmp_path: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import ssl
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from wscore.trio import Endpoint, serve_until_signal
 
 from . import Backend, CannotOpen, ChatServer, Limits, MemoryBackend, SQLiteBackend, logs
 from .auth import Authenticate, authenticate_session
+from .backends.check import check
 from .config import Parser, SettingError, Settings, add_options, load
 from .protocol import SUBPROTOCOL
 
@@ -118,9 +118,8 @@ def _ssl_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 def _check(path: str) -> int:
-    check: Callable[[str], list[str]] = importlib.import_module(
-        ".backends.check", __package__
-    ).check
+    if path == _MEMORY:
+        raise SettingError("--check: there is nothing to verify in :memory:")
     faults = check(path)
     for fault in faults:
         print(fault, file=sys.stderr)
