@@ -16,7 +16,10 @@ from chat.client import ChatClient
 import wscore
 from wscore.trio import open_websocket_url
 
-READY = re.compile(r"wscore chat on http://(?P<host>\S+):(?P<port>\d+)/ \(data: (?P<data>.*)\)\n")
+READY = re.compile(r"wscore chat on https?://(?P<host>\S+):(?P<port>\d+)/ \(data: (?P<data>.*)\)\n")
+
+KEPT = ("WSCORE_PURE_PYTHON", "WSCORE_REQUIRE_EXT")
+"""Variables that choose the build, and are no settings."""
 
 
 PROGRAM = "-m", "wscore.chat"
@@ -29,7 +32,9 @@ def command(*arguments: str, program: Sequence[str] = PROGRAM) -> list[str]:
 def environment() -> dict[str, str]:
     """Ours, with the package under test on the path, so that the process runs the same one."""
     place = str(Path(wscore.__file__).parent.parent)
-    return {**os.environ, "PYTHONPATH": place}
+    others = {key: value for key, value in os.environ.items() if not key.startswith("WSCORE_")}
+    ours = {key: os.environ[key] for key in KEPT if key in os.environ}
+    return {**others, **ours, "PYTHONPATH": place}
 
 
 class Server:
@@ -56,26 +61,29 @@ class Server:
         return self.process.returncode, stderr
 
 
-def _start(folder: Path, *arguments: str, program: Sequence[str]) -> subprocess.Popen[str]:
+def _start(
+    folder: Path, *arguments: str, program: Sequence[str], settings: dict[str, str]
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command("--port", "0", *arguments, program=program),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env=environment(),
+        env=environment() | settings,
     )
 
 
 @asynccontextmanager
 async def serving(
-    folder: Path, *arguments: str, program: Sequence[str] = PROGRAM
+    folder: Path, *arguments: str, program: Sequence[str] = PROGRAM, **settings: str
 ) -> AsyncIterator[Server]:
     """Start a server in a folder, and kill it at the end if it still runs.
 
-    ``program`` is what Python is to run, if it is not `wscore.chat` itself.
+    ``program`` is what Python is to run, if it is not `wscore.chat` itself. Settings are variables
+    of its environment.
     """
-    process = _start(folder, *arguments, program=program)
+    process = _start(folder, *arguments, program=program, settings=settings)
     try:
         assert process.stdout is not None
         with trio.fail_after(30):

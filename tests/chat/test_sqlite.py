@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from chat.record import Record
 
-from wscore.chat.auth import identify
+from wscore.chat.auth import Gate
 from wscore.chat.backends.base import (
     CannotOpen,
     Claim,
@@ -21,6 +21,7 @@ from wscore.chat.backends.base import (
 from wscore.chat.backends.sqlite import SQLiteBackend
 from wscore.chat.model import Name, inbox_log, room_log
 from wscore.chat.protocol import Hello
+from wscore.trio import HTTPRequest
 
 ANNA, ROOM = Name("anna", "Anna"), Name("room", "Room")
 
@@ -67,11 +68,12 @@ async def test_the_database_is_as_safe_as_it_says(tmp_path: Path) -> None:
 
 async def test_sessions_are_not_in_the_file(tmp_path: Path) -> None:
     session = "do-not-find-me-in-the-file"
-    identity = identify(Hello(id="1", user="Anna", session=session))
+    request = HTTPRequest("GET", "/ws", [], "client", "server")
+    admission = await Gate().admit(Hello(id="1", user="Anna", session=session), request)
     path = tmp_path / "chat.db"
     backend = SQLiteBackend(path)
     async with backend.open(Record()):
-        await backend.write([Claim(identity.user, identity.secret_hash())])
+        await backend.write([Claim(admission.user, admission.secret)])
     assert b"Anna" in contents(tmp_path)
     assert session.encode() not in contents(tmp_path)
 

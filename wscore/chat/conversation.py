@@ -1,4 +1,4 @@
-"""What each request of one connection does; imports the layers below; no sockets.
+"""What each request of one connection does; imports the layers below.
 
 Requests take effect in the order sent. Posts and direct messages do not wait for each other: they
 go to the journal one after the other and are answered when it has stored them, so that a client
@@ -16,12 +16,14 @@ import trio
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from wscore.trio import ConnectionClosed, HTTPRequest, WebSocketConnection
+
 from . import protocol
-from .auth import identify
+from .auth import Action, Identity
 from .backends import base
 from .backends.base import Claim, Claimed, Opened, OpenRoom, PostTo, Refused, SendTo
-from .exchange import Exchange, HangUp
-from .follower import Follower, Spawn, read
+from .exchange import Exchange
+from .follower import Follower
 from .model import Name, inbox_log, parse_name, room_log
 from .outbox import Outbox
 from .protocol import ChatError, CloseCode, Request, encode
@@ -67,22 +69,40 @@ class Conversation:
     Args:
         exchange: what all connections share.
         outbox: of this connection.
-        spawn: starts a task that ends with the connection, like ``Nursery.start_soon``.
-        hang_up: asks for the connection to be closed, with code and reason.
     """
 
-    def __init__(self, exchange: Exchange, outbox: Outbox, spawn: Spawn, hang_up: HangUp) -> None:
+    __slots__ = (
+        "_answered",
+        "_exchange",
+        "_farewell",
+        "_follower",
+        "_hub",
+        "_identity",
+        "_lease",
+        "_limits",
+        "_malformed",
+        "_number",
+        "_others",
+        "_outbox",
+        "_pending",
+        "_posts",
+        "_user",
+    )
+
+    def __init__(self, exchange: Exchange, outbox: Outbox) -> None:
         self._exchange = exchange
         self._hub = exchange.hub
         self._limits = exchange.limits
         self._outbox = outbox
-        self._hang_up = hang_up
-        self._number = exchange.connect(outbox, hang_up)
-        self._follower = Follower(exchange, outbox, self._number, spawn, hang_up)
+        self._number = exchange.connect(outbox)
+        self._follower = Follower(exchange, outbox, self._number)
         self._user: Name | None = None
+        self._identity: Identity | None = None
+        self._lease: trio.CancelScope | None = None  # around what waits for the end of a token
         self._malformed = 0
         self._pending = 0
-        self._answered = trio.Event()
+        self._answered: trio.Event | None = None  # made when somebody waits for an answer
+        self._farewell: tuple[int, str] | None = None
         now = trio.current_time()
         rate, burst = self._limits.rate, self._limits.burst
         self._posts = _Bucket(rate, burst, now)
@@ -95,11 +115,25 @@ class Conversation:
 
     def close(self) -> None:
         """The connection is gone, or will be: leave everything."""
+        if self._lease is not None:
+            self._lease.cancel()
         self._follower.stop_all()
         self._exchange.disconnect(self._number)
 
+    def dismiss(self, code: int, reason: str) -> None:
+        """Take no more requests, and close as soon as every post is answered."""
+        self._farewell = code, reason
+        if not self._pending:
+            self._outbox.close(code, reason)
+
     async def receive(self, text: str) -> None:
-        """Take one text message from the client."""
+        """Take one text message from the client.
+
+        Raises:
+            ConnectionClosed: the connection was closed meanwhile.
+        """
+        if self._farewell is not None:
+            return
         request_id: str | None = None
         fault: ChatError | None = None
         try:
@@ -108,19 +142,21 @@ class Conversation:
             await self._handle(request)
         except ChatError as error:
             fault = error
+        except ConnectionClosed:
+            raise
         except Exception:
             logger.exception("a request failed")
             fault = ChatError("internal", "the server made a mistake")
         if fault is None:
             self._malformed = 0
             return
-        self._outbox.put(protocol.encode_error(fault, fault.id or request_id))
+        self._outbox.put(protocol.encode_error(fault, fault.id or request_id).text)
         if fault.code not in ("malformed", "unknown_type"):
             self._malformed = 0
             return
         self._malformed += 1
         if self._malformed >= _MALFORMED_IN_A_ROW:
-            self._hang_up(CloseCode.POLICY, "too many malformed requests")
+            self._outbox.close(CloseCode.POLICY, "too many malformed requests")
 
     async def _handle(self, request: Request) -> None:
         now = trio.current_time()
@@ -146,7 +182,7 @@ class Conversation:
             case protocol.Direct():
                 await self._direct(request)
             case _:
-                await self.settled()
+                await self._settled()
                 await self._handle_settled(request)
 
     async def _handle_settled(self, request: Request) -> None:
@@ -162,36 +198,50 @@ class Conversation:
             case _:
                 raise ChatError("malformed", "this connection has said hello")
 
-    async def settled(self) -> None:
-        """Wait until every post is answered."""
-        while self._pending:
+    async def _settled(self, most: int = 0) -> None:
+        """Wait until at most so many posts are not answered."""
+        while self._pending > most:
+            if self._answered is None:
+                self._answered = trio.Event()
             await self._answered.wait()
+            self._outbox.require_open()
+
+    async def _ask(self, command: base.Command, kind: type[Answer]) -> Answer:
+        """Have the store carry out a command.
+
+        Raises:
+            ChatError: it was refused.
+            ConnectionClosed: the connection was closed meanwhile.
+        """
+        result = await self._exchange.journal.ask(command)
+        self._outbox.require_open()
+        return _accepted(result, kind)
 
     def _reply(self, reply: protocol.Ok) -> None:
-        self._outbox.put(encode(reply))
+        self._outbox.put(encode(reply).text)
 
     # --- Hello ------------------------------------------------------------------------------
 
     async def _hello(self, request: protocol.Hello) -> None:
-        identity = identify(request)
-        log = inbox_log(identity.user.key)
-        self._hub.connect(self._number, identity.user)
+        admission = await self._exchange.gate.admit(request, _opening(self._outbox.connection))
+        log = inbox_log(admission.user.key)
+        self._hub.connect(self._number, admission.user)
         self._follower.hold(log)
         try:
-            claim = Claim(identity.user, identity.secret_hash())
-            claimed = _accepted(await self._exchange.journal.ask(claim), Claimed)
+            claimed = await self._ask(Claim(admission.user, admission.secret), Claimed)
             self._hub.opened(log, claimed.user, claimed.inbox)
             found = await self._follower.read_slice(log, request.position)
         except BaseException:
             self._exchange.deliver(self._hub.disconnect(self._number))
             raise
-        user = Name(identity.user.key, claimed.user)
+        user = Name(admission.user.key, claimed.user)
         self._hub.rename(self._number, user)
         self._user = user
+        self._identity = admission.identity
         reply = protocol.HelloOk(
             id=request.id,
             user=user.text,
-            session=identity.session,
+            session=admission.session,
             inbox=protocol.Inbox(
                 epoch=found.head.epoch, offset=found.head.offset, gap=found.gap, more=True
             ),
@@ -201,16 +251,29 @@ class Conversation:
         inbox = replace(reply.inbox, messages=messages, more=cursor < found.head.offset)
         self._reply(replace(reply, inbox=inbox))
         self._follower.settle(log, cursor)
+        if admission.identity.expires is not None:
+            self._lease = trio.CancelScope()
+            self._exchange.spawn(self._expire, admission.identity, self._lease)
+
+    async def _expire(self, identity: Identity, lease: trio.CancelScope) -> None:
+        with lease:
+            await self._exchange.gate.expiry(identity)
+            self._outbox.close(CloseCode.EXPIRED, "the token expired")
+
+    async def _require(self, action: Action, target: Name) -> None:
+        assert self._identity is not None
+        await self._exchange.gate.require(self._identity, action, target)
 
     # --- Rooms ------------------------------------------------------------------------------
 
     async def _join(self, request: protocol.Join) -> None:
         room = _name(request.room)
+        await self._require("join", room)
         log = room_log(room.key)
         self._follower.hold(log)
         try:
             if self._hub.head(log) is None:
-                opened = _accepted(await self._exchange.journal.ask(OpenRoom(room)), Opened)
+                opened = await self._ask(OpenRoom(room), Opened)
                 self._hub.opened(log, opened.room, opened.head)
             found = await self._follower.read_slice(log, request.position)
         except BaseException:
@@ -245,7 +308,7 @@ class Conversation:
         rooms = self._hub.rooms(_LISTED_ROOMS)
         if len(rooms) < _LISTED_ROOMS:
             listed = {room.room for room in rooms}
-            quiet = await read(self._exchange.backend.rooms(_LISTED_ROOMS))
+            quiet = await self._follower.read(self._exchange.backend.rooms(_LISTED_ROOMS))
             rooms += [
                 protocol.RoomInfo(room.room.text, 0, room.offset)
                 for room in quiet
@@ -268,6 +331,7 @@ class Conversation:
         room = _name(request.room)
         self._hub.require_joined(self._number, room.key)
         self._check_text(request.text)
+        await self._require("post", room)
         assert self._user is not None
         command = PostTo(self._user.key, room.key, request.text, request.id, _now())
         await self._submit(request.id, command)
@@ -275,6 +339,7 @@ class Conversation:
     async def _direct(self, request: protocol.Direct) -> None:
         to = _name(request.to)
         self._check_text(request.text)
+        await self._require("direct", to)
         assert self._user is not None
         command = SendTo(self._user.key, to.key, request.text, request.id, _now())
         await self._submit(request.id, command)
@@ -284,30 +349,36 @@ class Conversation:
             raise ChatError("too_long", f"a text has at most {self._limits.text} characters")
 
     async def _submit(self, request_id: str, command: base.Command) -> None:
-        while self._pending >= _PENDING:
-            await self._answered.wait()
+        await self._settled(_PENDING - 1)
 
         def done(result: base.Result) -> None:
             self._pending -= 1
-            self._answered.set()
-            self._answered = trio.Event()
-            try:
-                stored = _accepted(result, base.Stored)
-            except ChatError as error:
-                self._outbox.put(protocol.encode_error(error, request_id))
-                return
-            self._reply(
-                protocol.StoredOk(
-                    id=request_id,
-                    epoch=stored.epoch,
-                    offset=stored.offset,
-                    time=protocol.format_time(stored.time),
-                    duplicate=True if stored.duplicate else UNSET,
-                )
-            )
+            if self._answered is not None:
+                self._answered.set()
+                self._answered = None
+            self._answer(request_id, result)
+            if self._farewell is not None and not self._pending:
+                self._outbox.close(*self._farewell)
 
         self._pending += 1
         self._exchange.journal.submit(command, done)
+
+    def _answer(self, request_id: str, result: base.Result) -> None:
+        """Send the reply to a post or a direct message."""
+        try:
+            stored = _accepted(result, base.Stored)
+        except ChatError as error:
+            self._outbox.put(protocol.encode_error(error, request_id).text)
+            return
+        self._reply(
+            protocol.StoredOk(
+                id=request_id,
+                epoch=stored.epoch,
+                offset=stored.offset,
+                time=protocol.format_time(stored.time),
+                duplicate=True if stored.duplicate else UNSET,
+            )
+        )
 
     async def _history(self, request: protocol.History) -> None:
         if isinstance(request.room, UnsetType):
@@ -321,7 +392,7 @@ class Conversation:
         before = head.offset + 1
         if not isinstance(request.before, UnsetType):
             before = min(before, request.before)
-        page = await read(
+        page = await self._follower.read(
             self._exchange.backend.read_before(log, before, min(limit, self._limits.history))
         )
         reply = protocol.HistoryOk(id=request.id, more=True)
@@ -329,6 +400,12 @@ class Conversation:
         messages = protocol.fit(reversed(encoded), self._limits.message - encode(reply).size)[::-1]
         first = page.entries[-len(messages)].offset if messages else page.start
         self._reply(replace(reply, messages=messages, more=first > page.start))
+
+
+def _opening(connection: WebSocketConnection) -> HTTPRequest:
+    """The request by which a connection was opened, made anew, as it is not kept."""
+    headers = list(connection.handshake_headers)
+    return HTTPRequest("GET", connection.path, headers, connection.remote, connection.local)
 
 
 def _now() -> int:
