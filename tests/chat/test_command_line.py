@@ -357,7 +357,7 @@ async def test_retention(tmp_path: Path) -> None:
     ):
         await anna.hello("Anna")
         with trio.fail_after(30):
-            while not (slice := await anna.ok("join", room="r", **kept))["gap"]:
+            while not (slice := await anna.ok("join", room="r", **kept))["gap"]:  # noqa: ASYNC110
                 await trio.sleep(0.01)  # it trims when it has begun to serve
         assert [message["text"] for message in slice["messages"]] == ["8", "9", "10"]
 
