@@ -109,7 +109,8 @@ def _ssl_context(settings: Settings) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        # Nobody is asked for the password of a key that has one.
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
     except OSError as error:  # ssl.SSLError is one
         files = " and ".join(filter(None, (settings.tls_cert, settings.tls_key)))
         reason = error.strerror or error

@@ -30,7 +30,7 @@ NonEmpty = Annotated[str, Meta(min_length=1)]
 class Settings(Struct, frozen=True, kw_only=True):
     """What ``wscore chat`` is told; the descriptions are those of ``--help``."""
 
-    host: Annotated[str, Meta(description="address or name to listen at")] = "127.0.0.1"
+    host: Annotated[NonEmpty, Meta(description="address or name to listen at")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="TCP port; 0 takes a free one")] = 8765
     data: Annotated[
         NonEmpty,
