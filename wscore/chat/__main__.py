@@ -16,8 +16,9 @@ from wscore.trio import Endpoint, serve_until_signal
 from . import Backend, CannotOpen, ChatServer, Limits, MemoryBackend, SQLiteBackend, logs
 from .auth import Authenticate, authenticate_session
 from .backends.check import check
-from .config import Parser, SettingError, Settings, add_options, load
+from .config import Parser, add_options, load
 from .protocol import SUBPROTOCOL
+from .settings import SettingError, Settings
 
 _MEMORY = ":memory:"
 
