@@ -1,4 +1,4 @@
-"""The chat of wscore, at ``/ws``, without limits of rate."""
+"""The chat of wscore, at ``/ws``, without limits of rate; of the options only its own are taken."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ async def main(backend: Backend) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--memory", action="store_true", help="keep nothing on the disk")
-    memory = parser.parse_args().memory
+    parser.add_argument("--data", type=Path, help="the database (default: a new one)")
+    given = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if memory:
+    if given.memory:
         trio.run(main, MemoryBackend())
+    elif given.data is not None:
+        trio.run(main, SQLiteBackend(given.data))
     else:
         FOLDER.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=FOLDER) as folder:

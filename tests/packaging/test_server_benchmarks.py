@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT))  # at the end: wscore itself stays the installed one
 
-from benchmarks import _live, _suites, echo, fanout, goals, idle, servers  # noqa: E402
+from benchmarks import _live, _suites, chat, echo, fanout, goals, idle, servers  # noqa: E402
 from benchmarks._harness import US, Outcome, Timing, UnequalWork  # noqa: E402
 from benchmarks._report import percent  # noqa: E402
 from benchmarks.load import Done, Load, LoadError, LoadUnavailable, build  # noqa: E402
@@ -33,7 +33,7 @@ except LoadUnavailable as unavailable:
 PROGRAMS, VERSIONS = servers.find()
 BLINK = Timing(turns=1, seconds=1e-3)
 RAW = next(program for program in PROGRAMS if program.raw)
-LABELS = [*echo.labels(), *fanout.labels(), *idle.labels()]
+LABELS = [*echo.labels(), *fanout.labels(), *idle.labels(), *chat.labels()]
 
 
 def test_all_servers_of_the_extra_are_there() -> None:
@@ -202,7 +202,7 @@ def test_it_is_said_where_servers_and_load_share_a_core(monkeypatch: pytest.Monk
 
 
 def test_the_suites_of_servers_have_their_goals() -> None:
-    assert list(_suites.SERVERS) == ["echo", "fanout", "idle"]
+    assert list(_suites.SERVERS) == ["echo", "fanout", "idle", "chat"]
     assert set(_suites.SERVERS) <= set(_suites.NAMES)
     assert len(set(goals.GOALS) & set(LABELS)) == 9
 
