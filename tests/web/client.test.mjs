@@ -455,6 +455,9 @@ test("typing is told at most once in two seconds for each room or person, and ne
     { type: "typing", to: "bob" },
     { type: "typing", room: "lobby" },
   ]);
+  chat.client.post("lobby", "said");
+  chat.client.typing({ room: "lobby" });
+  assert.equal(chat.socket.requests("typing").length, 4, "after a message it begins anew");
 });
 
 test("what is no message is an error; what a later version sends is passed over", async () => {

@@ -54,6 +54,11 @@ export { ChatError, foldName, randomId, SUBPROTOCOL };
 const TRY_AGAIN = 1_000; // milliseconds
 const TYPING_INTERVAL = 2_000;
 
+/** @param {{room?: string, to?: string}} target */
+function typingKey({ room, to }) {
+  return room === undefined ? `to ${to}` : `room ${room}`;
+}
+
 export class ChatClient extends EventTarget {
   /** @type {Log} */ #inbox;
   /** @type {Position | null} that the hello under way asks for */ #asked = null;
@@ -133,6 +138,7 @@ export class ChatClient extends EventTarget {
   post(room, text, id = randomId()) {
     const log = this.#rooms.get(foldName(room));
     if (log === undefined) return Promise.reject(new ChatError({ code: "not_joined" }));
+    this.#typed.delete(typingKey({ room }));
     return this.#enqueue(log, { type: "post", id, room: log.room, text });
   }
 
@@ -142,6 +148,7 @@ export class ChatClient extends EventTarget {
    * @returns {Promise<Acknowledgement>} stored, for good; the offset is that of the own inbox
    */
   direct(to, text, id = randomId()) {
+    this.#typed.delete(typingKey({ to }));
     return this.#enqueue(this.#inbox, { type: "direct", id, to, text });
   }
 
@@ -160,9 +167,9 @@ export class ChatClient extends EventTarget {
     return this.#connection.ask({ type: "rooms" }).then((reply) => reply.rooms);
   }
 
-  /** @param {{room: string} | {to: string}} target told at most once in two seconds */
+  /** @param {{room: string} | {to: string}} target told at most once in two seconds, and anew after a message */
   typing(target) {
-    const key = JSON.stringify(target);
+    const key = typingKey(target);
     const now = this.#connection.now;
     if (this.state !== "online" || now - (this.#typed.get(key) ?? -Infinity) < TYPING_INTERVAL) return;
     this.#typed.set(key, now);
