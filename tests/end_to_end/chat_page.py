@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -22,6 +23,9 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 30_000
 """Milliseconds until something awaited counts as missing; slow machines need them."""
 
+UNLIMITED = Limits(rate=0)
+"""Pages write as fast as a test does."""
+
 # Ties a violation of the page's Content-Security-Policy to the window's complaints.
 _LISTEN = """
 addEventListener("securitypolicyviolation", (event) =>
@@ -30,7 +34,7 @@ addEventListener("securitypolicyviolation", (event) =>
 
 
 @contextmanager
-def serving(limits: Limits | None = None) -> Iterator[str]:
+def serving(limits: Limits = UNLIMITED) -> Iterator[str]:
     """A chat in a thread of this process, with its store in memory; yields the page's address."""
     ready = threading.Event()
     found: list[object] = []
@@ -52,6 +56,67 @@ def serving(limits: Limits | None = None) -> Iterator[str]:
         assert isinstance(token, trio.lowlevel.TrioToken)
         token.run_sync_soon(stop)
         thread.join(30)
+
+
+class Relay:
+    """A network between a page and its server: connections through it can be cut, or fall silent."""
+
+    def __init__(self, url: str) -> None:
+        self._target = int(url.rstrip("/").rpartition(":")[2])
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._silent = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._address = self._listener.getsockname()
+        self.url = f"http://127.0.0.1:{self._address[1]}/"
+
+    def __enter__(self) -> Relay:
+        self._spawn(self._accept, self._listener)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+
+    def cut(self) -> None:
+        """Cut all connections; new ones are refused until `mend`."""
+        _close(self._listener)
+        for pair in self._pairs:
+            for end in pair:
+                _close(end)
+        self._pairs.clear()
+
+    def mend(self) -> None:
+        self._silent.clear()
+        self._listener = socket.create_server(self._address)
+        self._spawn(self._accept, self._listener)
+
+    def silence(self) -> None:
+        """From now on everything is lost, without a word to either side."""
+        self._silent.set()
+
+    def _spawn(self, target: Callable[..., None], *arguments: object) -> None:
+        threading.Thread(target=target, args=arguments, daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._target))
+                self._pairs.append((near, far))
+                self._spawn(self._pump, near, far)
+                self._spawn(self._pump, far, near)
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                if not self._silent.is_set():
+                    target.sendall(data)
+        _close(target)
+
+
+def _close(end: socket.socket) -> None:
+    with suppress(OSError):  # a listener has no connection to shut down, but wakes its accept
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
 
 
 class Server:
@@ -93,19 +158,19 @@ class Server:
 
 def post(url: str, user: str, room: str, texts: list[str]) -> None:
     """Write to a room as somebody without a page; returns when everything is stored."""
-    with connect(f"ws{url.removeprefix('http')}ws") as socket:
+    with connect(f"ws{url.removeprefix('http')}ws") as connection:
         session = f"the secret of {user}".ljust(22, "-")
-        socket.send(json.dumps({"type": "hello", "id": "h", "user": user, "session": session}))
-        socket.send(json.dumps({"type": "join", "id": "j", "room": room}))
-        _await(socket.recv, "h")
-        _await(socket.recv, "j")
+        connection.send(json.dumps({"type": "hello", "id": "h", "user": user, "session": session}))
+        connection.send(json.dumps({"type": "join", "id": "j", "room": room}))
+        _await(connection.recv, "h")
+        _await(connection.recv, "j")
         for start in range(0, len(texts), 200):
             requests = {uuid.uuid4().hex: text for text in texts[start : start + 200]}
             for request, text in requests.items():
                 message = {"type": "post", "id": request, "room": room, "text": text}
-                socket.send(json.dumps(message))
+                connection.send(json.dumps(message))
             for request in requests:
-                _await(socket.recv, request)
+                _await(connection.recv, request)
 
 
 def _await(receive: Callable[[float], str | bytes], request: str) -> None:

@@ -138,6 +138,8 @@ export class Session extends EventTarget {
     const waiting = this.#unsent().length;
     this.model.arrive(arrival);
     if (waiting > 0) this.#keepUnsent();
+    const room = this.model.conversations.get(conversationKey("room", arrival.room ?? ""));
+    if (room !== undefined && !arrival.continues) this.#keepRead(room); // where reading begins
     if (this.active === null) this.#openWhatWasOpen();
   }
 
@@ -282,8 +284,7 @@ export class Session extends EventTarget {
     const { active, model } = this;
     if (active === null || model.unread(active) === 0) return;
     model.markRead(active);
-    this.#stored.read = { ...this.memory.account(this.name)?.read, [active.key]: active.read };
-    this.memory.update(this.name, { read: this.#stored.read });
+    this.#keepRead(active);
     this.#changed();
   }
 
@@ -325,6 +326,12 @@ export class Session extends EventTarget {
     return [...this.model.conversations.values()].flatMap(({ key, name, pending }) =>
       pending.filter(({ state }) => state !== "sent").map(({ id, text, time }) => ({ id, key, name, text, time })),
     );
+  }
+
+  /** @param {Conversation} conversation */
+  #keepRead({ key, read }) {
+    this.#stored.read = { ...this.memory.account(this.name)?.read, [key]: read };
+    this.memory.update(this.name, { read: this.#stored.read });
   }
 
   #keepUnsent() {
