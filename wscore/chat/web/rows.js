@@ -17,8 +17,9 @@ const longDay = new Intl.DateTimeFormat(language, { weekday: "long", day: "numer
 const otherYear = new Intl.DateTimeFormat(language, { dateStyle: "long" });
 
 /** One to three pictures and nothing else are shown larger. */
-const PICTURES =
-  /^(?:\p{Extended_Pictographic}[\ufe0f\u{1f3fb}-\u{1f3ff}]*(?:\u200d\p{Extended_Pictographic}[\ufe0f\u{1f3fb}-\u{1f3ff}]*)*\s?){1,3}$/u;
+const PICTURE = String.raw`\p{Extended_Pictographic}[\ufe0f\u{1f3fb}-\u{1f3ff}]*`;
+const FLAG = String.raw`[\u{1f1e6}-\u{1f1ff}]{2}`;
+const PICTURES = new RegExp(String.raw`^(?:(?:${PICTURE}(?:\u200d${PICTURE})*|${FLAG})\s?){1,3}$`, "u");
 
 /** @param {NotedRow} row @param {Session} session @returns {HTMLElement} */
 export function elementOf(row, session) {
