@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
 import termios

@@ -108,7 +108,8 @@ async def history(chat: ChatClient) -> list[Message] | list[Direct]:
     return (await chat.history("lobby")).messages
 
 
-def overwrite(file: Path, content: str) -> None:
+def overwrite_session(folder: Path, content: str) -> None:
+    [file] = folder.rglob("*.json")
     file.write_text(content)
 
 
@@ -116,8 +117,7 @@ def overwrite(file: Path, content: str) -> None:
 async def test_a_session_file_that_is_broken(site: Site, tmp_path: Path, content: str) -> None:
     join = partial(in_pipe, MODULE, site.url, "lobby", "--user", "Anna", "--wait", "0")
     assert (await join(state=tmp_path)).status == 0
-    [file] = tmp_path.rglob("*.json")
-    overwrite(file, content)
+    overwrite_session(tmp_path, content)
     done = await join(state=tmp_path)
     assert done.status == 1
     [line] = done.err.splitlines()
