@@ -262,7 +262,10 @@ class Talk:
                 for row in HELP.splitlines():
                     self._console.note(row)
             case "/ping":
-                nursery.start_soon(self._ping, connection, rest.encode())
+                if self._console.is_terminal:
+                    nursery.start_soon(self._ping, connection, rest.encode())
+                else:
+                    await self._ping(connection, rest.encode())
             case "/binary":
                 try:
                     data = bytes.fromhex(rest)

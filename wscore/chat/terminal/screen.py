@@ -1,4 +1,4 @@
-"""What a chat looks like on a terminal: events as lines of safe text; imports the client's events."""
+"""What a chat looks like on a terminal: events as lines of safe text; imports the client."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class Talk:
                 if not (self._was_connected or self._console.is_terminal):
                     self._complain(f"cannot connect: {reason}")
                     raise Leave(1)
-                if self._is_connected or not self._was_connected:
+                if self._is_connected or reason != self._problem:
                     self._console.note(f"not connected: {safe(reason)}", YELLOW)
                 self._is_connected = False
                 self._problem = reason
@@ -150,7 +150,7 @@ class Talk:
             self._typing = {user: end for user, end in self._typing.items() if end > now}
             status = ""
             if not self._is_connected:
-                left = max(0, math.ceil(self._next_try - now))
+                left = math.ceil(max(0.0, self._next_try - now))
                 tail = f"; next try in {left} s" if left else "; trying"
                 status = f"not connected: {safe(self._problem)}{tail}"
             elif self._typing:
