@@ -35,7 +35,7 @@ BARE = replace(servers.US, name="broadcast")
 HELLO = '{"type":"hello","id":"$","user":"u#","session":"a-session-of-22-characters"}'
 #: With the rest of a push, about `SIZE` bytes.
 TEXT = "x" * 40
-SIZE = 165
+SIZE = 155
 
 POSTERS = (1, 50, 1000)
 MEMBERS = (1000, 5000)
@@ -139,12 +139,12 @@ def acknowledged(posters: int, timing: Timing) -> Iterator[Outcome]:
                 enter(at.load, 0, posters, "r#")
         figures = measure(label, found, work, posters, timing)
     yield replace(figures.clock, label=f"{label}, time")
-    for name, pick in (("p50", lambda done: done.p50), ("p99", lambda done: done.p99)):
+    for share in ("p50", "p99"):
         values = {
-            at.name: statistics.median(pick(done) for done in latencies[at.load]) * 1e9
+            at.name: statistics.median(getattr(done, share) for done in latencies[at.load]) * 1e9
             for at in found
         }
-        yield compared(f"{label}, {name}", "ns", values, [])
+        yield compared(f"{label}, {share}", "ns", values, [])
 
 
 # --- Fan-out --------------------------------------------------------------------------------
