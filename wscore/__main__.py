@@ -26,9 +26,9 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "chat": Command("wscore.chat.__main__", "chat", "serve the chat and its page"),
-    "chat token": Command(
-        "wscore.chat.token_command", "jwt", "print a token for a user of the chat"
-    ),
+    "chat join": Command("wscore.chat.terminal", "chat", "join a room of a chat in the terminal"),
+    "chat token": Command("wscore.chat.token_command", "jwt", "print a token for a user"),
+    "connect": Command("wscore.connect", "trio", "talk to any WebSocket server"),
 }
 
 

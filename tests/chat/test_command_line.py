@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import trio
 import trustme
-from chat.client import ChatClient
+from chat.client import ChatClient, SilentStream
 from chat.process import command, environment, serving
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -34,6 +34,7 @@ from wscore.trio import (
     ConnectionRejected,
     HandshakeError,
     open_websocket_url,
+    wrap_client_stream,
 )
 
 
@@ -104,6 +105,24 @@ async def test_clients_that_never_read_do_not_hold_it_up(tmp_path: Path) -> None
             one.close()
         with pytest.raises(ConnectionClosed):
             await anna.ok("ping")
+
+
+async def test_one_with_a_full_outbox_does_not_hold_it_up(tmp_path: Path) -> None:
+    async with serving(tmp_path, "--rate=0") as server, trio.open_nursery() as nursery:
+        stream = SilentStream(await trio.open_tcp_stream("127.0.0.1", server.port))
+        silent = ChatClient(await wrap_client_stream(nursery, stream, "127.0.0.1", "/ws"))
+        await silent.hello("Silent")
+        await silent.ok("join", room="r")
+        stream.silent = True
+        async with server.client() as anna:
+            await anna.hello("Anna")
+            await anna.ok("join", room="r")
+            for _ in range(100):
+                await anna.ok("post", room="r", text="x" * 4000)
+            with trio.fail_after(15):
+                assert await server.end(signal.SIGTERM) == (0, "")
+            assert await anna.closed() == 1012
+        nursery.cancel_scope.cancel()
 
 
 async def test_memory(tmp_path: Path) -> None:
@@ -357,7 +376,7 @@ async def test_retention(tmp_path: Path) -> None:
     ):
         await anna.hello("Anna")
         with trio.fail_after(30):
-            while not (slice := await anna.ok("join", room="r", **kept))["gap"]:
+            while not (slice := await anna.ok("join", room="r", **kept))["gap"]:  # noqa: ASYNC110
                 await trio.sleep(0.01)  # it trims when it has begun to serve
         assert [message["text"] for message in slice["messages"]] == ["8", "9", "10"]
 

@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wscore.chat.config import (
-    Parser,
-    SettingError,
-    Settings,
-    add_options,
-    load,
-    option,
-    options,
-    variable,
-)
+from wscore.chat.config import OPTIONS, Parser, add_options, load, option, variable
+from wscore.chat.settings import SettingError, Settings
 
 # Three values of each setting, all different from the default: as text, and what becomes of it.
 VALUES: dict[str, list[tuple[str, object]]] = {
@@ -43,7 +35,7 @@ VALUES: dict[str, list[tuple[str, object]]] = {
     "log_level": [("debug", "debug"), ("info", "info"), ("error", "error")],
     "log_format": [("json", "json")] * 3,
 }
-NAMES = [each.name for each in options()]
+NAMES = list(OPTIONS)
 
 
 def arguments(*argv: str) -> argparse.Namespace:
@@ -191,7 +183,7 @@ def test_every_option_is_described_with_its_variable_and_default(
     with pytest.raises(SystemExit):
         arguments("--help")
     text = " ".join(capsys.readouterr().out.split())
-    for each in options():
+    for each in OPTIONS.values():
         assert f"--{option(each.name)} " in text
         assert variable(each.name) in text.replace("- ", "-")
         assert each.description in text
@@ -201,7 +193,7 @@ def test_every_option_is_described_with_its_variable_and_default(
 
 ROWS = "".join(
     f"| `--{option(each.name)}` | {each.default or '–'} | {each.description} |\n"
-    for each in options()
+    for each in OPTIONS.values()
 )
 
 

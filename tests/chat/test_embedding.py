@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from chat.client import ChatClient, MemoryListener, running
+from chat.client import Chat, ChatClient, MemoryListener, running
 from chat.plain_http import UPGRADE, ask
 from chat.process import environment
 from prometheus_client.parser import text_string_to_metric_families
@@ -185,37 +185,42 @@ async def test_more_origins(nursery: trio.Nursery) -> None:
 # --- Health and metrics ---------------------------------------------------------------------
 
 
+async def plain(chat: Chat, path: str) -> tuple[int, bytes]:
+    """Status and body of an answer, of a server in memory."""
+    stream = chat.listener.connect()
+    await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    answer = b""
+    async for data in stream:
+        answer += data
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
 async def test_health_follows_the_last_write(
-    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+    mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    now = 1000.0
     backend = FailingBackend()
-    chat = ChatServer(backend, clock=lambda: now)
-    await nursery.start(chat.serve, "127.0.0.1", 0)
+    async with running(ChatServer(backend)) as chat:
 
-    async def health() -> tuple[int, object]:
-        answer = await ask(chat.port, "GET", "/healthz")
-        assert answer.headers["Content-Type"] == "application/json"
-        return answer.status, json.loads(answer.body)
+        async def health() -> tuple[int, object]:
+            status, body = await plain(chat, "/healthz")
+            return status, json.loads(body)
 
-    good = {"status": "ok", "uptime": 0, "connections": 0, "store": "ok"}
-    assert await health() == (200, good)
-    async with open_websocket_url(f"ws://127.0.0.1:{chat.port}/ws") as connection:
-        anna = ChatClient(connection)
-        await anna.hello("Anna")
-        await anna.ok("join", room="r")
-        now += 5
+        good = {"status": "ok", "uptime": 0, "connections": 0, "store": "ok"}
+        assert await health() == (200, good)
+        anna = await chat.user("Anna", room="r")
+        mock_clock.jump(5)
         assert await health() == (200, {**good, "uptime": 5, "connections": 1})
         backend.is_full = True
         assert await anna.error("post", room="r", text="t") == "unavailable"
         bad = {"status": "unavailable", "store": "unavailable", "uptime": 5, "connections": 1}
         assert await health() == (503, bad)
-        assert (await figures(chat.port))["store_available",] == 0
+        assert samples((await plain(chat, "/metrics"))[1].decode())["store_available",] == 0
         backend.is_full = False
         await anna.ok("post", room="r", text="t")
         assert (await health())[0] == 200
-        assert (await figures(chat.port))["commit_failures_total",] == 1
-    await chat.aclose()
+        now = samples((await plain(chat, "/metrics"))[1].decode())
+        assert now["store_available",] == now["commit_failures_total",] == 1
     assert {record.levelno for record in caplog.records} == {logging.ERROR}
 
 
@@ -257,12 +262,7 @@ async def test_metrics(nursery: trio.Nursery) -> None:
 
 async def test_what_waits_and_who_is_cut_for_it(autojump_clock: trio.testing.MockClock) -> None:
     async def look() -> dict[tuple[str, ...], float]:
-        stream = door.listener.connect()
-        await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        answer = b""
-        async for data in stream:
-            answer += data
-        return samples(answer.partition(b"\r\n\r\n")[2].decode())
+        return samples((await plain(door, "/metrics"))[1].decode())
 
     async with running(ChatServer(MemoryBackend(), limits=Limits(rate=0))) as door:
         anna = await door.user("Anna", room="r")

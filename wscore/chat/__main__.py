@@ -16,8 +16,9 @@ from wscore.trio import Endpoint, serve_until_signal
 from . import Backend, CannotOpen, ChatServer, Limits, MemoryBackend, SQLiteBackend, logs
 from .auth import Authenticate, authenticate_session
 from .backends.check import check
-from .config import Parser, SettingError, Settings, add_options, load
+from .config import Parser, add_options, load
 from .protocol import SUBPROTOCOL
+from .settings import SettingError, Settings
 
 _MEMORY = ":memory:"
 
@@ -109,7 +110,8 @@ def _ssl_context(settings: Settings) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        # Nobody is asked for the password of a key that has one.
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
     except OSError as error:  # ssl.SSLError is one
         files = " and ".join(filter(None, (settings.tls_cert, settings.tls_key)))
         reason = error.strerror or error

@@ -22,7 +22,7 @@ from .model import Name, parse_name
 from .protocol import ChatError, Hello
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Who is there, as `Authenticate` says; may be subclassed to tell `Authorize` more.
 

@@ -351,34 +351,20 @@ class Conversation:
     async def _submit(self, request_id: str, command: base.Command) -> None:
         await self._settled(_PENDING - 1)
 
-        def done(result: base.Result) -> None:
+        def done(result: base.Result) -> tuple[int, str] | None:
             self._pending -= 1
             if self._answered is not None:
                 self._answered.set()
                 self._answered = None
-            self._answer(request_id, result)
-            if self._farewell is not None and not self._pending:
-                self._outbox.close(*self._farewell)
+            reply = _answer(request_id, result)
+            if self._farewell is None or self._pending:
+                return self._number, reply
+            self._outbox.put(reply)
+            self._outbox.close(*self._farewell)
+            return None
 
         self._pending += 1
         self._exchange.journal.submit(command, done)
-
-    def _answer(self, request_id: str, result: base.Result) -> None:
-        """Send the reply to a post or a direct message."""
-        try:
-            stored = _accepted(result, base.Stored)
-        except ChatError as error:
-            self._outbox.put(protocol.encode_error(error, request_id).text)
-            return
-        self._reply(
-            protocol.StoredOk(
-                id=request_id,
-                epoch=stored.epoch,
-                offset=stored.offset,
-                time=protocol.format_time(stored.time),
-                duplicate=True if stored.duplicate else UNSET,
-            )
-        )
 
     async def _history(self, request: protocol.History) -> None:
         if isinstance(request.room, UnsetType):
@@ -406,6 +392,23 @@ def _opening(connection: WebSocketConnection) -> HTTPRequest:
     """The request by which a connection was opened, made anew, as it is not kept."""
     headers = list(connection.handshake_headers)
     return HTTPRequest("GET", connection.path, headers, connection.remote, connection.local)
+
+
+def _answer(request_id: str, result: base.Result) -> str:
+    """The reply to a post or a direct message."""
+    try:
+        stored = _accepted(result, base.Stored)
+    except ChatError as error:
+        return protocol.encode_error(error, request_id).text
+    return encode(
+        protocol.StoredOk(
+            id=request_id,
+            epoch=stored.epoch,
+            offset=stored.offset,
+            time=protocol.format_time(stored.time),
+            duplicate=True if stored.duplicate else UNSET,
+        )
+    ).text
 
 
 def _now() -> int:

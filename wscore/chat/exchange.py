@@ -13,7 +13,7 @@ from wscore.events import PreparedMessage
 from .auth import Gate
 from .backends.base import Backend
 from .hub import Delivery, Hub, Publication
-from .journal import Journal
+from .journal import Journal, Replies
 from .model import Entry, Log
 from .outbox import Outbox, push
 from .protocol import CloseCode, Limits, Push, encode, encode_entry
@@ -35,7 +35,8 @@ class Exchange:
         self.limits = limits
         self.gate = gate
         self.hub = Hub(limits)
-        self.journal = Journal(backend)
+        self.journal = Journal(backend, self._deliver_batch)
+        self._announced: list[tuple[Log, Entry]] = []
         self._outboxes: dict[int, Outbox] = {}
         self._numbers = count(1)
         self._nursery: trio.Nursery | None = None
@@ -52,12 +53,17 @@ class Exchange:
         self.deliver(self.hub.disconnect(connection))
 
     def announce(self, entries: Sequence[tuple[Log, Entry]]) -> None:
-        """The store has new entries; a connection gets all that are for it in one write."""
+        """The store has new entries, of the batch that the journal waits for."""
+        self._announced.extend(entries)
+
+    def _deliver_batch(self, replies: Replies = ()) -> None:
+        """Send what a batch led to: to each connection its pushes and replies, in one write."""
+        entries, self._announced = self._announced, []
         logs: dict[Log, list[Entry]] = {}
         for log, entry in entries:
             logs.setdefault(log, []).append(entry)
         deliveries = [self.hub.announce(log, found) for log, found in logs.items()]
-        self._deliver_together([delivery for delivery in deliveries if delivery.to])
+        self._deliver_together([delivery for delivery in deliveries if delivery.to], replies)
 
     def reset(self, logs: Collection[Log] | None) -> None:
         """The store began these logs, or all, anew: those who follow them have to do so too.
@@ -65,6 +71,7 @@ class Exchange:
         Their connections are closed before this returns, so that nothing of the new epoch can
         reach them, whatever is under way for them.
         """
+        self._deliver_batch()  # what was announced before is of the old epoch
         for log in self.hub.logs() if logs is None else logs:
             for connection in self.hub.reset(log):
                 self._outboxes[connection].close(
@@ -77,25 +84,34 @@ class Exchange:
             if delivery.to:
                 self._push(delivery.to, _prepare(delivery))
 
-    def _deliver_together(self, deliveries: Sequence[Delivery]) -> None:
-        """Send to each connection what all these deliveries have for it, in one write."""
+    def _deliver_together(self, deliveries: Sequence[Delivery], replies: Replies) -> None:
         if len(deliveries) <= 1:
             self.deliver(deliveries)
-            return
-        messages = [_prepare(delivery) for delivery in deliveries]
-        shares: dict[int, tuple[int, ...]] = {}  # by connection: which of the deliveries it gets
+            deliveries = ()
+        pushes = [_prepare(delivery) for delivery in deliveries]
+        # By connection: which of the deliveries are for it. Most get the same ones as others do.
+        shares: dict[int, tuple[int, ...]] = {}
         for index, delivery in enumerate(deliveries):
             one = (index,)
             for connection in delivery.to:
                 before = shares.get(connection)
                 shares[connection] = one if before is None else before + one
+        answers: dict[int, list[str]] = {}
+        for connection, reply in replies:
+            answers.setdefault(connection, []).append(reply)
         alike: dict[tuple[int, ...], list[int]] = {}
         for connection, share in shares.items():
-            alike.setdefault(share, []).append(connection)
+            if connection not in answers:
+                alike.setdefault(share, []).append(connection)
         for share, connections in alike.items():
-            self._push(connections, [one for index in share for one in messages[index]])
+            self._push(connections, [push for index in share for push in pushes[index]])
+        for connection, answer in answers.items():
+            if connection in self._outboxes:
+                share = shares.get(connection, ())
+                own = [push for index in share for push in pushes[index]]
+                self._push((connection,), [*own, *answer])
 
-    def _push(self, to: Collection[int], messages: Sequence[PreparedMessage]) -> None:
+    def _push(self, to: Collection[int], messages: Sequence[str | PreparedMessage]) -> None:
         # One that is too slow only begins to close; nobody leaves meanwhile.
         outboxes = self._outboxes
         push([outboxes[connection].connection for connection in to], messages)

@@ -84,7 +84,8 @@ class ChatServer(trio.abc.AsyncResource):
         self._site = Site({"/healthz": self._health, "/metrics": self._metrics})
         self._peers: set[Peer] = set()
         self._server: WebSocketServer | None = None
-        self._started = 0.0  # seconds since 1970
+        self._started = 0.0  # seconds since 1970, and the same moment on trio's clock
+        self._since = 0.0
         self._is_used = False
         self._stopping = trio.Event()
         self._goodbye = trio.CancelScope()
@@ -212,7 +213,7 @@ class ChatServer(trio.abc.AsyncResource):
                 ping_timeout=_PING_SECONDS,
                 send_timeout=2 * _PING_SECONDS,
             )
-            self._started = self._clock()
+            self._started, self._since = self._clock(), trio.current_time()
             async with trio.open_nursery() as listening:
                 await listening.start(server.run)
                 task_status.started(self)
@@ -259,7 +260,7 @@ class ChatServer(trio.abc.AsyncResource):
         state = "ok" if self._store.is_available else "unavailable"
         health = {
             "status": state,
-            "uptime": round(self._clock() - self._started, 3),
+            "uptime": round(trio.current_time() - self._since, 3),
             "connections": len(self._peers),
             "store": state,
         }

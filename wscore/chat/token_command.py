@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .config import Parser, SettingError, Settings, add_options, load
+from .config import Parser, add_options, load
 from .model import parse_name
+from .settings import SettingError, Settings
 from .tokens import make_token
 
 _DAY = 86400.0

@@ -306,7 +306,13 @@ class Dialogue:
         if ticket is None:
             return
         self._pause = _UNAVAILABLE_SECONDS
-        reply = decode_reply(message, ticket.kind)
+        try:
+            self._fulfil(ticket, decode_reply(message, ticket.kind))
+        except ProtocolError:
+            self._requests.put_back(ticket)  # to fail with all others
+            raise
+
+    def _fulfil(self, ticket: Ticket, reply: Ok) -> None:
         match ticket.request, reply:
             case protocol.Join(position=asked), protocol.JoinOk():
                 assert isinstance(ticket.log, Room)

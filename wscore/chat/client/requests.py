@@ -110,10 +110,14 @@ class Requests:
         del self._tickets[id]
         return ticket
 
+    def put_back(self, ticket: Ticket) -> None:
+        """The reply was none: the ticket is unanswered again."""
+        self._tickets[ticket.request.id] = ticket
+
     def try_again(self, ticket: Ticket, at: float) -> None:
         """Send what was answered with "not now" again, in its turn, and all others after it."""
         ticket.is_sent = False
-        self._tickets[ticket.request.id] = ticket
+        self.put_back(ticket)
         self._lane(ticket).pause(at)
         self._lane(ticket).put(ticket)
 

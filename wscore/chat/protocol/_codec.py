@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple, get_args
 
 import msgspec
@@ -167,4 +168,10 @@ def fit(messages: Iterable[bytes], budget: int) -> list[Raw]:
 def format_time(milliseconds: int) -> str:
     """RFC 3339 in UTC with milliseconds, from milliseconds since 1970."""
     seconds, rest = divmod(milliseconds, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+    return f"{_format_seconds(seconds)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _format_seconds(seconds: int) -> str:
+    """What the messages of one second share."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
