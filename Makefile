@@ -1,6 +1,7 @@
 # Each target sets up what it needs: `make chat` works in a fresh clone. Needs make, Python 3.11+;
 # for the compiled twin a C compiler. Variables: PYTHON, VENV; HOST, PORT, DATA (chat);
-# PYTEST_ARGS (test); BENCH_ARGS (bench); FUZZ_SECONDS (fuzz); PROVE_SECONDS (prove); WSTEST, AUTOBAHN_ARGS (autobahn).
+# PYTEST_ARGS (test); BENCH_ARGS (bench); FUZZ_SECONDS (fuzz); PROVE_SECONDS (prove); WSTEST,
+# AUTOBAHN_ARGS (autobahn).
 
 PYTHON ?= python3
 VENV ?= .venv
