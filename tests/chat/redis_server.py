@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 _SECONDS = 20
 
 
@@ -61,6 +63,15 @@ class RedisServer:
             self._process.send_signal(signal.SIGCONT)
             self._process.kill()
             self._process.wait()
+
+
+def kind_of(request: pytest.FixtureRequest) -> str:
+    """The parameter of a fixture that names a kind of back-end; for Redis the URL of one."""
+    if request.param == "redis":
+        url: str = request.getfixturevalue("redis").url
+        return url
+    kind: str = request.param
+    return kind
 
 
 @contextmanager

@@ -34,6 +34,8 @@ class WatchedBackend:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.open = backend.open
+        self.follow = backend.follow
+        self.unfollow = backend.unfollow
         self.read_after = backend.read_after
         self.read_before = backend.read_before
         self.rooms = backend.rooms

@@ -121,11 +121,13 @@ class RedisBackend:
                         async with self._link.connected(), trio.open_nursery() as self._nursery:
                             ready.set()
                             await self._news.run(listener)
-                    except Exception:
-                        logger.exception("the way to Redis is built anew")
+                    except* Exception:
+                        if not life.cancel_called:
+                            logger.exception("the way to Redis is built anew")
+                    finally:
+                        self._nursery = None
                     await trio.sleep(_RESTART_SECONDS)
         finally:
-            self._nursery = None
             ended.set()
 
     # --- Writing ----------------------------------------------------------------------------

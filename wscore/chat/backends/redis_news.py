@@ -183,9 +183,9 @@ class News:
                             if message is not None and message["type"] == "message":
                                 is_up = True
                                 self._hear(message["channel"], message["data"])
-            except Exception as error:  # of many kinds, and in groups
-                if is_up:
-                    logger.warning("no wake-ups from %s: %r", self._link.place, error)
+            except* Exception as errors:  # of many kinds, and together with our being cancelled
+                if is_up and trio.current_effective_deadline() > -math.inf:
+                    logger.warning("no wake-ups from %s: %r", self._link.place, errors.exceptions)
                 is_up = False
             await trio.sleep(_PAUSE)
 
