@@ -207,6 +207,7 @@ async def test_health_follows_the_last_write(
             return status, json.loads(body)
 
         good = {"status": "ok", "uptime": 0, "connections": 0, "store": "ok"}
+        good["engine"] = "memory"
         assert await health() == (200, good)
         anna = await chat.user("Anna", room="r")
         mock_clock.jump(5)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import trio
 
@@ -39,11 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _check(settings.data)
         logs.configure(settings.log_level, settings.log_format)
         ssl_context = _ssl_context(settings)
-        chat = _chat(settings, new_epochs=arguments.new_epochs)
+        backend = _backend(settings, new_epochs=arguments.new_epochs)
+        chat = _chat(settings, backend)
     except SettingError as error:
         return _fail(str(error), 2)
     try:
-        return trio.run(_run, chat, settings, ssl_context)
+        return trio.run(_run, chat, backend, settings, ssl_context)
     except KeyboardInterrupt:  # before the signals were ours
         return 0
 
@@ -69,13 +71,13 @@ def _parser() -> Parser:
     return parser
 
 
-def _chat(settings: Settings, *, new_epochs: bool) -> ChatServer:
+def _chat(settings: Settings, backend: Backend) -> ChatServer:
     rate, burst, presence = settings.rate, settings.burst, settings.presence_limit
     limits = Limits(rate=rate, burst=burst, presence=presence)
     authenticate = _authenticate(settings)
     try:
         return ChatServer(
-            _backend(settings, new_epochs=new_epochs),
+            backend,
             limits=limits,
             authenticate=authenticate,
             origins=settings.origin,
@@ -85,7 +87,11 @@ def _chat(settings: Settings, *, new_epochs: bool) -> ChatServer:
 
 
 def _backend(settings: Settings, *, new_epochs: bool) -> Backend:
-    kind: Callable[..., Backend] = MemoryBackend
+    if settings.engine is not None:
+        if new_epochs:
+            raise SettingError("--new-epochs: with Redis, DEL {wscore}:life does that")
+        return _redis(settings, settings.engine)
+    kind: Callable[..., MemoryBackend | SQLiteBackend] = MemoryBackend
     if settings.data != _MEMORY:
         kind = partial(SQLiteBackend, settings.data, new_epochs=new_epochs)
     return kind(
@@ -94,6 +100,24 @@ def _backend(settings: Settings, *, new_epochs: bool) -> Backend:
         keep_messages=settings.keep_messages,
         keep_days=settings.keep_days,
     )
+
+
+def _redis(settings: Settings, url: str) -> Backend:
+    try:
+        from .backends.redis import RedisBackend
+    except ModuleNotFoundError:
+        raise SettingError("engine: Redis needs coredis: pip install 'wscore[redis]'") from None
+    try:
+        return RedisBackend(
+            url,
+            replicas=settings.redis_wait,
+            max_rooms=settings.max_rooms,
+            max_users=settings.max_users,
+            keep_messages=settings.keep_messages,
+            keep_days=settings.keep_days,
+        )
+    except ValueError as error:
+        raise SettingError(f"engine: {error}") from None
 
 
 def _authenticate(settings: Settings) -> Authenticate:
@@ -140,7 +164,9 @@ def _check(path: str) -> int:
     return 1 if faults else 0
 
 
-async def _run(chat: ChatServer, settings: Settings, ssl_context: ssl.SSLContext | None) -> int:
+async def _run(
+    chat: ChatServer, backend: Backend, settings: Settings, ssl_context: ssl.SSLContext | None
+) -> int:
     host, port = settings.host, settings.port
     serve = partial(chat.serve, host, port, ssl_context=ssl_context)
     async with trio.open_nursery() as nursery:
@@ -151,20 +177,29 @@ async def _run(chat: ChatServer, settings: Settings, ssl_context: ssl.SSLContext
         except OSError as error:
             reason = error.strerror or error
             return _fail(f"cannot listen at {host} port {port}: {reason}", 1)
-        _announce(chat, settings, is_secure=ssl_context is not None)
+        _announce(chat, backend, settings, is_secure=ssl_context is not None)
     return 0
 
 
-def _announce(chat: ChatServer, settings: Settings, *, is_secure: bool) -> None:
-    """Say on stdout what is served and where the data lies."""
+def _announce(chat: ChatServer, backend: Backend, settings: Settings, *, is_secure: bool) -> None:
+    """Say on stdout what is served, where the data lies, and what an ok means."""
     endpoint = chat.listeners[0]
     assert isinstance(endpoint, Endpoint), "a TCP listener has a port"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     place = f"{host}:{endpoint.port}"
     http, websocket = ("https", "wss") if is_secure else ("http", "ws")
-    data = settings.data if settings.data == _MEMORY else Path(settings.data).absolute()
-    print(f"wscore chat on {http}://{place}/ (data: {data})")
-    print(f"WebSocket at {websocket}://{place}/ws, subprotocol {SUBPROTOCOL}", flush=True)
+    print(f"wscore chat on {http}://{place}/ (data: {_data(settings)})")
+    print(f"WebSocket at {websocket}://{place}/ws, subprotocol {SUBPROTOCOL}")
+    health = backend.health()
+    print(f"Messages are kept by {health.engine}: {health.promise}", flush=True)
+
+
+def _data(settings: Settings) -> str:
+    """Where the data lies, without secrets."""
+    if settings.engine is not None:
+        parts = urlsplit(settings.engine)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    return settings.data if settings.data == _MEMORY else str(Path(settings.data).absolute())
 
 
 def _fail(message: str, status: int) -> int:

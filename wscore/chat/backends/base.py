@@ -5,9 +5,9 @@ A back-end keeps logs, names and session secrets. What an author has to satisfy:
 * **Order.** `Backend.write` is called with one batch at a time. Its commands take effect in
   the order given, each one wholly or not at all. Offsets of a log are 1, 2, 3, ... without holes.
 * **Durability.** When `write` returns, what it reports as stored survives whatever the back-end
-  promises to survive. When it raises `Unavailable`, nothing of the batch was stored - or, where the
-  store is behind a network, nobody knows; a later call may succeed without further ado, and one with
-  the same message ids finds what was stored.
+  promises to survive. When it raises `Unavailable`, nothing of the batch was stored - or, where
+  the store is behind a network, nobody knows; a later call may succeed without further ado, and
+  one with the same message ids finds what was stored.
 * **Announcement.** Every new entry of a log that is followed is announced to the `Listener` given
   to `open`: on the thread of the event loop, in offset order within a log, once, after it is
   durable and, where this back-end's `write` stored it, before that returns. A duplicate is not
@@ -147,8 +147,25 @@ class RoomHead(NamedTuple):
     offset: int
 
 
+class Health(NamedTuple):
+    """What a store knows of itself.
+
+    Attributes:
+        engine: what it is, in a word.
+        is_reachable: whether it answers; None: that shows when something is written.
+        promise: what it means that something is stored; one line for the operator.
+    """
+
+    engine: str
+    is_reachable: bool | None
+    promise: str
+
+
 class Backend(Protocol):
     """A store of logs; see the module's docstring for the contract."""
+
+    def health(self) -> Health:
+        """How it is, without waiting; to be asked once it is open."""
 
     def open(self, listener: Listener) -> AbstractAsyncContextManager[None]:
         """Open the store for the time of the context.

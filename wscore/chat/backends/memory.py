@@ -131,6 +131,10 @@ class MemoryBackend:
             self._logs[log] = _Kept(kept.name, kept.secret)
         self._listener.reset(logs)
 
+    def health(self) -> base.Health:
+        """See `base.Backend.health`."""
+        return base.Health("memory", None, "nothing survives the end of the process")
+
     def follow(self, log: Log) -> None:
         """See `base.Backend.follow`: every log is announced."""
 

@@ -18,7 +18,7 @@ from wscore.chat.model import Head, Log, Name, inbox_log, room_log
 
 from . import base
 from .base import Claimed, Opened, Page, Refused, Result, RoomHead, Stored, Unavailable
-from .redis_link import Command, Durability, Link, Reply
+from .redis_link import Command, Link, Reply
 from .redis_news import Found, News, parse_page
 from .retention import ID_MEMORY, STEP, Retention, digest, looked_after, wall_clock
 
@@ -32,7 +32,7 @@ _RESTART_SECONDS = 1.0
 class RedisBackend:
     """Keeps everything in one Redis, for any number of processes; see `base` for the contract.
 
-    What an ``ok`` means depends on how that Redis is set up; see `durability`.
+    What an ``ok`` means depends on how that Redis is set up; see `health`.
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``, with user, password and database.
@@ -72,23 +72,16 @@ class RedisBackend:
         self._trimming = "inbox", 0
         self._turn = trio.Lock()
         self._nursery: trio.Nursery | None = None
-        self._durability: Durability | None = None
+        self._promise = ""
 
     @property
     def place(self) -> str:
         """The URL without secrets."""
         return self._link.place
 
-    @property
-    def durability(self) -> Durability:
-        """What was found when the store was opened.
-
-        Raises:
-            RuntimeError: it was not opened yet.
-        """
-        if self._durability is None:
-            raise RuntimeError("the store was not opened yet")
-        return self._durability
+    def health(self) -> base.Health:
+        """See `base.Backend.health`; what Redis promises is as it was when the store was opened."""
+        return base.Health("redis", self._link.is_reachable, self._promise)
 
     @asynccontextmanager
     async def open(self, listener: base.Listener) -> AsyncGenerator[None]:
@@ -99,7 +92,7 @@ class RedisBackend:
         trio.lowlevel.spawn_system_task(self._run, listener, life, ready, ended)
         try:
             await ready.wait()
-            self._durability = await self._link.check()
+            self._promise = await self._link.check()
             async with looked_after(self._trim):
                 yield
         finally:
@@ -225,9 +218,7 @@ class RedisBackend:
     async def rooms(self, limit: int) -> list[RoomHead]:
         """See `base.Backend.rooms`."""
         ((_, *rooms),) = await self._link.read([["rooms", str(limit)]])
-        return [
-            RoomHead(Name(key.decode(), name.decode()), int(last)) for key, name, last in rooms
-        ]
+        return [RoomHead(Name(key.decode(), name.decode()), int(last)) for key, name, last in rooms]
 
     # --- Retention --------------------------------------------------------------------------
 

@@ -77,6 +77,10 @@ class Link:
         timeout: seconds until a Redis that does not answer is given up.
         replicas: how many have to have what is written, too.
 
+    Attributes:
+        place: the URL without secrets.
+        is_reachable: whether the last question was answered.
+
     Raises:
         ValueError: the URL is none.
     """
@@ -91,6 +95,7 @@ class Link:
         self._timeout = timeout
         self._replicas = replicas
         self._life = f"{self.prefix}life"
+        self.is_reachable = False
         self._clients: list[Client] = []  # writer, reader, subscriber
         self._reads: list[tuple[Command, _Answer]] = []
         self._arrival = trio.Event()
@@ -162,16 +167,19 @@ class Link:
         client = self._clients[which]
         arguments = [secrets.token_hex(8).encode(), *map(msgspec.msgpack.encode, commands)]
         try:
-            for _ in range(_ENTRIES):
+            for attempt in range(_ENTRIES):
                 found = await self._evaluate(client, arguments, wait=which == 0)
                 if not isinstance(found, RedisError):
+                    self.is_reachable = True
                     return found
-                if not isinstance(found, NoScriptError) and "NOLIFE" not in str(found):
+                is_new = isinstance(found, NoScriptError) or "NOLIFE" in str(found)
+                if not is_new or attempt == _ENTRIES - 1:
                     raise found
                 await self._enter(client)
-            raise found
+            raise AssertionError("the last attempt returns or raises")
         except (RedisError, OSError) as error:
-            raise Unavailable(f"{self.place}: {error or type(error).__name__}") from error
+            self.is_reachable = False
+            raise Unavailable(f"{self.place}: {str(error) or type(error).__name__}") from error
 
     async def _evaluate(
         self, client: Client, arguments: Sequence[bytes], *, wait: bool
@@ -205,7 +213,7 @@ class Link:
             pipeline.eval(ENTER, keys=[self._life], args=[run, kept, secrets.token_hex(8)])
             pipeline.script_load(CHAT)
 
-    async def check(self) -> Durability:
+    async def check(self) -> str:
         """Reach Redis once, and learn what it promises.
 
         Raises:
@@ -213,13 +221,14 @@ class Link:
         """
         try:
             durability = await _durability(self._clients[1])
-            await self.read([["rooms", "1"]])
+            await self.read([["ping"]])
         except Unavailable as error:
             raise CannotOpen(f"cannot use {error}") from None
         except (RedisError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise CannotOpen(f"cannot use {self.place}: {reason}") from None
-        return durability
+        wait = f"; an ok waits for {self._replicas} of them" if self._replicas else ""
+        return f"{durability}{wait}"
 
     def subscriber(self) -> PubSub[bytes]:
         """A subscription on a connection of its own; it ends with an exception, never silently."""
@@ -258,7 +267,7 @@ async def _run_id(client: Client) -> str:
 
 async def _durability(client: Client) -> Durability:
     persistence = await client.info("persistence")
-    replication = await client.info("replication")
+    replication: dict[str, Any] = dict(await client.info("replication"))
     memory = await client.info("memory")
     appendonly = "off"
     if persistence.get("aof_enabled"):

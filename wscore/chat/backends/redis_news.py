@@ -156,16 +156,18 @@ class News:
             asked = self.questions(due)
             questions = [each for each in asked if each[1].offset < due[each[0]]]
             try:
-                replies = await self._link.read([command for _, _, command in questions])
+                replies = await self._link.read(
+                    [command for _, _, command in questions] or [["ping"]]
+                )
             except Unavailable as error:
                 logger.debug("no news: %s", error)  # the heartbeat comes back to it
             else:
-                self.take(questions, replies)
+                self.take(questions, replies[: len(questions)])
 
     async def _beat(self) -> None:
         while True:
             await trio.sleep(_HEARTBEAT)
-            self._look(self._logs)
+            self._look(self._logs)  # if there is none, Redis is asked all the same
 
     # --- Wake-ups ---------------------------------------------------------------------------
 
@@ -173,16 +175,15 @@ class News:
         is_up = True
         while True:
             try:
-                async with self._link.subscriber() as subscriber:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._subscribe, subscriber)
-                        # Never waits for anybody, as the client's buffer has no bound: what is
-                        # due is a set, and so has one.
-                        while True:
-                            message = await subscriber.get_message(timeout=60)
-                            if message is not None and message["type"] == "message":
-                                is_up = True
-                                self._hear(message["channel"], message["data"])
+                async with self._link.subscriber() as subscriber, trio.open_nursery() as nursery:
+                    nursery.start_soon(self._subscribe, subscriber)
+                    # Never waits for anybody, as the client's buffer has no bound: what is due has
+                    # one, as many logs as are followed.
+                    while True:
+                        message = await subscriber.get_message(timeout=60)
+                        if message is not None and message["type"] == "message":
+                            is_up = True
+                            self._hear(message["channel"], message["data"])
             except* Exception as errors:  # of many kinds, and together with our being cancelled
                 if is_up and trio.current_effective_deadline() > -math.inf:
                     logger.warning("no wake-ups from %s: %r", self._link.place, errors.exceptions)

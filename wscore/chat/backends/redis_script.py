@@ -12,10 +12,10 @@ one piece. The price is that one chat lives on one Redis, with its replicas; a C
 on one of its nodes.
 
 Keys, after the prefix: ``life`` (hash: life, run); of a log ``log:KIND:KEY`` (hash: name, secret,
-life, epoch, start, last), ``stream:...`` (its entries, with ids ``OFFSET-0``), ``ids:...`` (hash: by
-``SENDER:ID`` what is remembered of a message, as ``OFFSET:TIME:DIGEST:TO``) and ``forget:...`` (when
-to forget those whose entry is trimmed); ``made:KIND`` (sorted set of logs by age), ``sequence`` (how
-many were made), ``touched`` (rooms by the time of their last entry).
+life, epoch, start, last), ``stream:...`` (its entries, with ids ``OFFSET-0``), ``ids:...`` (hash:
+by ``SENDER:ID`` what is remembered of a message, as ``OFFSET:TIME:DIGEST:TO``) and ``forget:...``
+(when to forget those whose entry is trimmed); ``made:KIND`` (sorted set of logs by age),
+``sequence`` (how many were made), ``touched`` (rooms by the time of their last entry).
 """
 
 ENTER = """
@@ -155,6 +155,8 @@ function run.read(kind, key, first, last, limit, newest)
   end
   return {'page', log.epoch, int(log.start), int(log.last), found}
 end
+
+function run.ping() return {'pong'} end
 
 function run.rooms(limit)
   limit = tonumber(limit)

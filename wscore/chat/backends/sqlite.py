@@ -139,6 +139,10 @@ class SQLiteBackend:
 
     # --- Writing ----------------------------------------------------------------------------
 
+    def health(self) -> base.Health:
+        """See `base.Backend.health`."""
+        return base.Health("sqlite", None, "what is acknowledged survives power loss")
+
     def follow(self, log: Log) -> None:
         """See `base.Backend.follow`: every log is announced."""
 
