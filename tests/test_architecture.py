@@ -56,7 +56,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 THIRD_PARTY = {
     "handshake": {"h11"},
     "trio": {"trio", "h11", "idna", "outcome", "python_socks"},
-    "chat": {"trio", "msgspec", "jwt", "prometheus_client", "coredis"},
+    "chat": {"trio", "msgspec", "jwt", "prometheus_client", "coredis", "anyio"},
 }
 
 # Imports against the arrows, each under TYPE_CHECKING only, with its reason.

@@ -1,4 +1,5 @@
-"""The way to Redis: clients, time-outs, the script, durability; imports `base`, coredis.
+"""The way to Redis: clients, time-outs, the script, durability; imports `base`, coredis and
+its anyio.
 
 Two connections: what is written goes over one, in order, what is read over the other, so that no
 reader waits behind a commit. A third belongs to `redis_news`. Nothing is sent twice by the client
@@ -9,12 +10,14 @@ same message id, and the script knows it.
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import anyio
 import coredis
 import msgspec
 import trio
@@ -28,6 +31,11 @@ from .redis_script import CHAT, ENTER
 Command = Sequence[str]
 Reply = list[Any]
 Client = coredis.Redis[bytes]
+
+logger = logging.getLogger("wscore.chat")
+
+_FAILURES = (RedisError, OSError, anyio.ClosedResourceError, anyio.BrokenResourceError)
+"""What the client library raises; the last two where a connection breaks while it is written to."""
 
 _SHA = hashlib.sha1(CHAT.encode(), usedforsecurity=False).hexdigest()
 _READS_TOGETHER = 50
@@ -96,7 +104,8 @@ class Link:
         self._replicas = replicas
         self._life = f"{self.prefix}life"
         self.is_reachable = False
-        self._clients: list[Client] = []  # writer, reader, subscriber
+        self._writer = _Line(self._client)
+        self._reader = _Line(self._client)
         self._reads: list[tuple[Command, _Answer]] = []
         self._arrival = trio.Event()
 
@@ -107,21 +116,20 @@ class Link:
             retry_policy=NoRetryPolicy(),
             stream_timeout=self._timeout,
             connect_timeout=self._timeout,
+            pool_timeout=self._timeout,
             max_connections=1,
         )
 
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[None]:
         """Have clients, which connect when they are needed, and read until cancelled."""
-        async with AsyncExitStack() as stack:
-            clients = [await stack.enter_async_context(self._client()) for _ in range(3)]
-            nursery = await stack.enter_async_context(trio.open_nursery())
-            self._clients = clients
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._writer.run)
+            nursery.start_soon(self._reader.run)
             nursery.start_soon(self._read)
             try:
                 yield
             finally:
-                self._clients = []
                 nursery.cancel_scope.cancel()
 
     # --- Asking -----------------------------------------------------------------------------
@@ -132,7 +140,7 @@ class Link:
         Raises:
             Unavailable: nobody knows whether they were carried out.
         """
-        return await self._ask(0, commands)
+        return await self._ask(self._writer, commands)
 
     async def read(self, commands: Sequence[Command]) -> list[Reply]:
         """Carry out commands that only read; those of one scheduler turn go together.
@@ -153,7 +161,7 @@ class Link:
             if not self._reads:
                 self._arrival = trio.Event()
             try:
-                replies = await self._ask(1, [command for command, _ in taken])
+                replies = await self._ask(self._reader, [command for command, _ in taken])
             except Unavailable as error:
                 for _, answer in taken:
                     answer.set(error)
@@ -161,14 +169,12 @@ class Link:
                 for (_, answer), reply in zip(taken, replies, strict=True):
                     answer.set(reply)
 
-    async def _ask(self, which: int, commands: Sequence[Command]) -> list[Reply]:
-        if not self._clients:
-            raise Unavailable(f"{self.place}: not connected")
-        client = self._clients[which]
+    async def _ask(self, line: _Line, commands: Sequence[Command]) -> list[Reply]:
+        client = await line.get()
         arguments = [secrets.token_hex(8).encode(), *map(msgspec.msgpack.encode, commands)]
         try:
             for attempt in range(_ENTRIES):
-                found = await self._evaluate(client, arguments, wait=which == 0)
+                found = await self._evaluate(client, arguments, wait=line is self._writer)
                 if not isinstance(found, RedisError):
                     self.is_reachable = True
                     return found
@@ -177,8 +183,9 @@ class Link:
                     raise found
                 await self._enter(client)
             raise AssertionError("the last attempt returns or raises")
-        except (RedisError, OSError) as error:
+        except _FAILURES as error:
             self.is_reachable = False
+            line.drop(client)
             raise Unavailable(f"{self.place}: {str(error) or type(error).__name__}") from error
 
     async def _evaluate(
@@ -220,24 +227,74 @@ class Link:
             CannotOpen: it is out of reach, or refuses us.
         """
         try:
-            durability = await _durability(self._clients[1])
+            durability = await _durability(await self._reader.get())
             await self.read([["ping"]])
         except Unavailable as error:
             raise CannotOpen(f"cannot use {error}") from None
-        except (RedisError, OSError) as error:
+        except _FAILURES as error:
             reason = str(error) or type(error).__name__
             raise CannotOpen(f"cannot use {self.place}: {reason}") from None
         wait = f"; an ok waits for {self._replicas} of them" if self._replicas else ""
         return f"{durability}{wait}"
 
-    def subscriber(self) -> PubSub[bytes]:
+    @asynccontextmanager
+    async def subscriber(self) -> AsyncGenerator[PubSub[bytes]]:
         """A subscription on a connection of its own; it ends with an exception, never silently."""
-        return self._clients[2].pubsub(
-            ignore_subscribe_messages=True,
-            retry_policy=None,
-            subscription_timeout=self._timeout,
-            max_idle_seconds=self._timeout,
-        )
+        async with (
+            self._client() as client,
+            client.pubsub(
+                ignore_subscribe_messages=True,
+                retry_policy=None,
+                subscription_timeout=self._timeout,
+                max_idle_seconds=self._timeout,
+            ) as subscriber,
+        ):
+            yield subscriber
+
+
+class _Line:
+    """One client after the other: the next one when the last one failed.
+
+    A connection that breaks while it is in use never comes back to the client's pool, and its place
+    in there is gone for good; so the client goes with it.
+
+    Args:
+        make: a client that is not entered yet.
+    """
+
+    def __init__(self, make: Callable[[], Client]) -> None:
+        self._make = make
+        self._client: Client | None = None
+        self._is_up = trio.Event()
+        self._is_broken = trio.Event()
+
+    async def get(self) -> Client:
+        """The client of now; it connects when it is used."""
+        while self._client is None:
+            await self._is_up.wait()
+        return self._client
+
+    def drop(self, client: Client) -> None:
+        """This client failed."""
+        if client is self._client:
+            self._client = None
+            self._is_up = trio.Event()
+            self._is_broken.set()
+
+    async def run(self) -> None:
+        """Have a client until cancelled."""
+        while True:
+            self._is_broken = trio.Event()
+            try:
+                async with self._make() as client:
+                    self._client = client
+                    self._is_up.set()
+                    await self._is_broken.wait()
+            except* _FAILURES as errors:
+                logger.debug("a connection ended: %s", errors.exceptions)
+            finally:
+                if self._client is not None:
+                    self.drop(self._client)
 
 
 class _Answer:
