@@ -57,7 +57,8 @@ async def texts(client: ChatClient, count: int) -> list[str]:
 
 async def test_two_processes_are_one_chat(tmp_path: Path, own: RedisServer) -> None:
     async with two(tmp_path, own) as (one, other):
-        async with one.client() as anna, other.client() as bob, other.client() as thief:
+        clients = one.client(), other.client(), other.client()
+        async with clients[0] as anna, clients[1] as bob, clients[2] as thief:
             await user(anna, "Anna")
             await user(bob, "Bob")
             for n in range(20):
