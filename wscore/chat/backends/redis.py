@@ -26,6 +26,8 @@ logger = logging.getLogger("wscore.chat")
 
 _LOGS = 200
 """How many logs one step of trimming looks at."""
+_OTHERS = 200
+"""How many entries of others are read with a batch of ours, of each log."""
 _RESTART_SECONDS = 1.0
 
 
@@ -155,7 +157,7 @@ class RedisBackend:
         async with self._turn:
             commands = [self._translate(command) for command in batch]
             logs = dict.fromkeys(log for command in batch for log in _logs(command))
-            questions = self._news.questions(logs)
+            questions = self._news.questions(logs, len(batch) + _OTHERS)
             asked = [*commands, *(command for _, _, command in questions)]
             replies = await self._link.write(asked)
             self._news.take(questions, replies[len(batch) :])
@@ -177,6 +179,8 @@ class RedisBackend:
 
     def _result(self, command: base.Command, reply: Reply) -> Result:
         kind, *values = (part.decode() for part in reply)
+        if kind == "lost":
+            self._news.doubt(_logs(command)[0])
         if kind in _REFUSALS:
             return _REFUSALS[kind]
         if kind == "full":
@@ -211,7 +215,7 @@ class RedisBackend:
         (reply,) = await self._link.read([command])
         found = parse_page(reply)
         if found is None or (epoch and found.epoch != epoch):
-            # The listener has to hear of that first; it will within a heartbeat.
+            self._news.doubt(log)  # the listener has to hear of that first
             raise Unavailable(f"{self.place}: {log.kind} {log.key!r} was lost")
         return found
 

@@ -68,8 +68,8 @@ class Durability(NamedTuple):
         kept = {
             "off": "appendonly off: a Redis that dies takes all since its last snapshot with it",
             "always": "appendonly always: what is acknowledged survives a killed Redis",
-            "everysec": "appendonly everysec: a Redis that is killed keeps what is acknowledged,"
-            " power loss takes up to two seconds of it",
+            "everysec": "appendonly everysec: power loss, or a kill while the disk is busy, takes up to"
+            " two seconds of what is acknowledged",
             "no": "appendonly without fsync: power loss takes what the system had not written",
         }.get(self.appendonly, "Redis does not say whether it writes to disk")
         evicts = "; it may evict keys: set maxmemory-policy noeviction" if self.evicts else ""
@@ -211,13 +211,12 @@ class Link:
     async def _enter(self, client: Client) -> None:
         """Load the script, which a restarted server does not have, and see what it may have lost.
 
-        In this order: who finds the script must find the new life.
+        In this order, and on one connection: who finds the script must find the new life.
         """
         durability = await _durability(client)
         kept = b"1" if durability.keeps_all else b"0"
-        run = await _run_id(client)
         async with client.pipeline(transaction=False) as pipeline:
-            pipeline.eval(ENTER, keys=[self._life], args=[run, kept, secrets.token_hex(8)])
+            pipeline.eval(ENTER, keys=[self._life], args=[kept, secrets.token_hex(8)])
             pipeline.script_load(CHAT)
 
     async def check(self) -> str:
@@ -316,10 +315,6 @@ class _Answer:
             raise Unavailable(str(self._value))
         assert self._value is not None
         return self._value
-
-
-async def _run_id(client: Client) -> str:
-    return str((await client.info("server"))["run_id"])
 
 
 async def _durability(client: Client) -> Durability:

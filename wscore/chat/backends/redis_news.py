@@ -26,7 +26,7 @@ logger = logging.getLogger("wscore.chat")
 _HEARTBEAT = 2.0
 _PAUSE = 0.5
 """Before the next try to subscribe."""
-_PAGE = 500
+_PAGE = 200
 """How many entries of a log are read at a time."""
 _SUBSCRIBED_TOGETHER = 1000
 
@@ -95,6 +95,10 @@ class News:
         if followed is not None and offset > followed.offset:
             self._look([log], offset)
 
+    def doubt(self, log: Log) -> None:
+        """This log may have been lost; look soon."""
+        self._look([log])
+
     def _look(self, logs: Iterable[Log], offset: float = math.inf) -> None:
         for log in logs:
             self._due[log] = max(offset, self._due.get(log, 0))
@@ -102,14 +106,16 @@ class News:
 
     # --- Reading ----------------------------------------------------------------------------
 
-    def questions(self, logs: Iterable[Log]) -> list[tuple[Log, Followed, Command]]:
+    def questions(
+        self, logs: Iterable[Log], limit: int = _PAGE
+    ) -> list[tuple[Log, Followed, Command]]:
         """What to ask Redis for the news of these logs, as far as they are followed."""
         found: list[tuple[Log, Followed, Command]] = []
         for log in logs:
             followed = self._logs.get(log)
             if followed is not None and followed.epoch is not None:
                 first = str(followed.offset + 1)
-                found.append((log, followed, ["read", *log, first, "+", str(_PAGE), "0"]))
+                found.append((log, followed, ["read", *log, first, "+", str(limit), "0"]))
         return found
 
     def take(

@@ -19,15 +19,16 @@ by ``SENDER:ID`` what is remembered of a message, as ``OFFSET:TIME:DIGEST:TO``) 
 """
 
 ENTER = """
--- KEYS: life. ARGV: run id of this server, whether it lost nothing when it started, a new name.
+-- KEYS: life. ARGV: whether this server lost nothing when it started, a new name.
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local found = redis.call('HMGET', KEYS[1], 'life', 'run')
-if found[1] and found[2] == ARGV[1] then return found[1] end
-if found[1] and ARGV[2] == '1' then
-  redis.call('HSET', KEYS[1], 'run', ARGV[1])
+if found[1] and found[2] == run then return found[1] end
+if found[1] and ARGV[1] == '1' then
+  redis.call('HSET', KEYS[1], 'run', run)
   return found[1]
 end
-redis.call('HSET', KEYS[1], 'life', ARGV[3], 'run', ARGV[1])
-return ARGV[3]
+redis.call('HSET', KEYS[1], 'life', ARGV[2], 'run', run)
+return ARGV[2]
 """
 """Begins a life, where there is none or where the server may have lost the end of the last one."""
 
