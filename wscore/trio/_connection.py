@@ -342,6 +342,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
                 await session.wait_for_change()
             raise session.closed_error()
 
+    @trio.lowlevel.enable_ki_protection
     async def drain(self, *, max_messages: int | None = None) -> None:
         """Wait until at most 64 KiB are unsent, as `send_message` does; a checkpoint in any case.
 
@@ -365,6 +366,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
     # Closing
 
+    @trio.lowlevel.enable_ki_protection
     def close_nowait(self, code: int = 1000, reason: str | None = None) -> None:
         """Begin to do what `aclose` does, and leave the rest to the connection itself.
 
