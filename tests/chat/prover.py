@@ -18,8 +18,9 @@ import sqlite3
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,6 @@ DEVICES = 2
 KEEP = 3000
 """Messages of each log that are kept in the end."""
 
-PROGRAM = ("/tmp/scr/prog.py",)
 _WINDOW = 8
 _SLOW_BUFFER = 4096
 _PATIENCE = 60
@@ -66,7 +66,7 @@ class World:
         """Start the server; what it logs is read, so that it is never held up by that."""
         arguments = "--rate", "0", "--keep-messages", str(KEEP)
         async with (
-            serving(self.folder, *arguments, program=PROGRAM) as server,
+            serving(self.folder, *arguments) as server,
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(self._listen_to, server)
@@ -116,8 +116,7 @@ class World:
                     is_done = await visit(client)
             except* _GONE as group:
                 for error in _leaves(group):
-                    code = error.reason.code if isinstance(error, ConnectionClosed) else 0
-                    self.counts[f"connections ended with {code}" if code else "lost"] += 1
+                    self.counts[_describe(error)] += 1
             await trio.sleep(self.chance.random() * 0.05)
 
 
@@ -128,7 +127,21 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
     return found
 
 
+def _describe(error: BaseException) -> str:
+    match error:
+        case ConnectionClosed():
+            return f"connections ended with {error.reason.code}"
+        case _OutOfReach():
+            return "greetings refused as unavailable"
+        case _:
+            return "connections failed"
+
+
 # --- Clients --------------------------------------------------------------------------------
+
+
+class _OutOfReach(ConnectionError):
+    """The store is out of reach."""
 
 
 async def _ask(client: ChatClient, type: str, **fields: Any) -> Json:
@@ -136,7 +149,7 @@ async def _ask(client: ChatClient, type: str, **fields: Any) -> Json:
     reply = await client.ask(type, **fields)
     if reply.get("code") == "unavailable":
         await trio.sleep(0.05)
-        raise ConnectionError("the store is out of reach")
+        raise _OutOfReach
     assert reply["type"] == "ok", reply
     return reply
 
@@ -251,7 +264,7 @@ class Device:
 
 async def _stop_and_continue(world: World, server: Server) -> None:
     server.process.send_signal(signal.SIGSTOP)
-    await trio.sleep(world.chance.uniform(0.1, 1.5))
+    await trio.sleep(world.chance.uniform(0.1, 1))
     server.process.send_signal(signal.SIGCONT)
 
 
@@ -274,6 +287,8 @@ async def _lock_the_database(world: World, server: Server) -> None:
         somebody.close()
 
 
+LIVES = 4
+"""One server in so many is ended by SIGTERM, the others are killed."""
 FAULTS = {
     "stopped for a while": _stop_and_continue,
     "disk full for a while": _fill_the_disk,
@@ -281,18 +296,20 @@ FAULTS = {
 }
 
 
-async def _plague(world: World) -> None:
-    """One server's life, with its end."""
+async def _plague(world: World, number: int) -> None:
+    """The life of one server, with one or two faults and its end; all kinds have their turn."""
     async with world.running() as server:
-        for _ in range(world.chance.randint(0, 2)):
-            await trio.sleep(world.chance.uniform(0.1, 1.5))
-            fault = world.chance.choice(list(FAULTS))
+        faults = [list(FAULTS)[number % len(FAULTS)]]
+        if world.chance.random() < 0.5:
+            faults.append(world.chance.choice(list(FAULTS)))
+        for fault in faults:
+            await trio.sleep(world.chance.uniform(0.1, 0.8))
             await FAULTS[fault](world, server)
             world.counts[fault] += 1
-        await trio.sleep(world.chance.uniform(0.1, 1.5))
+        await trio.sleep(world.chance.uniform(0.1, 0.8))
         if server.process.poll() is not None:
             world.checker.complain(f"the server ended with {server.process.returncode}")
-        elif world.chance.random() < 0.2:
+        elif number % LIVES == LIVES - 1:
             await _end(world, server)
         else:
             server.process.kill()
@@ -312,14 +329,14 @@ async def _end(world: World, server: Server) -> None:
 # --- The whole ------------------------------------------------------------------------------
 
 
-async def _read_whole(world: World, user: str) -> dict[str, Whole]:
-    """A user's inbox and the rooms, to the first message that is kept."""
+async def _read_whole(world: World, user: str, rooms: Sequence[str]) -> dict[str, Whole]:
+    """A user's inbox and some rooms, back to the first message that is kept."""
     logs = {}
     async with world.client() as client:
         view = world.checker.view(f"{user} at the end", f"@{user}")
         inbox = (await _hello(client, user))["inbox"]
         logs[view.log] = await _read_log(client, view, inbox, inbox=True)
-        for room in ROOMS:
+        for room in rooms:
             view = world.checker.view(f"{user} at the end", f"#{room}")
             joined = await _ask(client, "join", room=room)
             logs[view.log] = await _read_log(client, view, joined, room=room)
@@ -341,7 +358,13 @@ async def _read_log(client: ChatClient, view: View, slice: Json, **which: Any) -
 
 
 async def prove(folder: Path, seconds: float, seed: int) -> World:
-    """Let everybody run under faults for some seconds, and have the checker judge."""
+    """Let everybody run under faults, and have the checker judge.
+
+    Args:
+        folder: an empty one.
+        seconds: how long there are faults; each kind has its turn at least once.
+        seed: of the choices.
+    """
     world = World(folder, seed)
     posters = [Poster(world, number) for number in range(POSTERS)]
     users = [f"Reader{number}" for number in range(READERS)]
@@ -353,15 +376,17 @@ async def prove(folder: Path, seconds: float, seed: int) -> World:
     async with trio.open_nursery() as clients:
         acknowledged = [_start(clients, world, poster.visit) for poster in posters]
         read = [_start(clients, world, device.visit, device.is_slow) for device in devices]
-        with trio.move_on_after(seconds):
-            while True:
-                await _plague(world)
+        end = trio.current_time() + seconds
+        for number in count():
+            if number >= LIVES and trio.current_time() >= end:
+                break
+            await _plague(world, number)
         world.is_posting = False
         async with world.running() as server:
             if await _all(acknowledged):
                 logs: dict[str, Whole] = {}
                 for user in (*users, *(poster.user for poster in posters)):
-                    logs |= await _read_whole(world, user)
+                    logs |= await _read_whole(world, user, () if logs else ROOMS)
                 world.ends = {log: whole.end for log, whole in logs.items()}
                 if not await _all(read):
                     world.checker.complain("not every reader came to the end")

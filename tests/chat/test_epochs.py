@@ -140,6 +140,22 @@ async def test_new_epochs_on_request(tmp_path: Path) -> None:
     assert await epoch_of(path) == renewed
 
 
+async def test_new_epochs_from_the_command_line(tmp_path: Path) -> None:
+    async def visit(*arguments: str) -> str:
+        async with serving(tmp_path, *arguments) as server, server.client() as anna:
+            await anna.hello("Anna")
+            epoch = (await anna.ok("join", room="r"))["epoch"]
+            await server.end(signal.SIGTERM)
+            assert isinstance(epoch, str)
+            return epoch
+
+    first = await visit()
+    assert await visit() == first
+    renewed = await visit("--new-epochs")
+    assert renewed != first
+    assert await visit() == renewed
+
+
 async def test_a_killed_server_needs_no_new_epochs(tmp_path: Path) -> None:
     async def visit(signal_: int) -> str:
         async with serving(tmp_path) as server, server.client() as anna:

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _check(settings.data)
         logs.configure(settings.log_level, settings.log_format)
         ssl_context = _ssl_context(settings)
-        chat = _chat(settings)
+        chat = _chat(settings, new_epochs=arguments.new_epochs)
     except SettingError as error:
         return _fail(str(error), 2)
     try:
@@ -60,24 +60,34 @@ def _parser() -> Parser:
     parser.add_argument(
         "--check", action="store_true", help="verify the database of --data, and end"
     )
+    parser.add_argument(
+        "--new-epochs",
+        action="store_true",
+        help="begin a new epoch of every log, after a restore that the server cannot see",
+    )
     add_options(parser)
     return parser
 
 
-def _chat(settings: Settings) -> ChatServer:
+def _chat(settings: Settings, *, new_epochs: bool) -> ChatServer:
     rate, burst, presence = settings.rate, settings.burst, settings.presence_limit
     limits = Limits(rate=rate, burst=burst, presence=presence)
     authenticate = _authenticate(settings)
     try:
         return ChatServer(
-            _backend(settings), limits=limits, authenticate=authenticate, origins=settings.origin
+            _backend(settings, new_epochs=new_epochs),
+            limits=limits,
+            authenticate=authenticate,
+            origins=settings.origin,
         )
     except ValueError as error:
         raise SettingError(f"origin: {error}") from None
 
 
-def _backend(settings: Settings) -> Backend:
-    kind = MemoryBackend if settings.data == _MEMORY else partial(SQLiteBackend, settings.data)
+def _backend(settings: Settings, *, new_epochs: bool) -> Backend:
+    kind: Callable[..., Backend] = MemoryBackend
+    if settings.data != _MEMORY:
+        kind = partial(SQLiteBackend, settings.data, new_epochs=new_epochs)
     return kind(
         max_rooms=settings.max_rooms,
         max_users=settings.max_users,

@@ -23,6 +23,10 @@ from .base import CannotOpen
 
 logger = logging.getLogger("wscore.chat")
 
+_LOG_PAGES = 8000
+"""Of 4 KiB, in SQLite's log, before a commit copies them into the database. Scattered entries
+write the same pages again and again: a longer log saves most of that."""
+
 
 class Database:
     """The open database and its one writing connection; all methods block.
@@ -188,6 +192,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
     except BaseException:
         connection.close()
         raise

@@ -175,9 +175,7 @@ class SQLiteBackend:
             self._settle_doubts(database, writer)
             writer.execute("BEGIN IMMEDIATE")
             transaction = Transaction(writer, self._known, self._vacancies)
-            for command in batch:
-                transaction.apply(command)
-            transaction.finish()
+            results = transaction.run(batch)
             writer.execute("COMMIT")
         except BaseException as error:
             if transaction is not None:
@@ -194,7 +192,7 @@ class SQLiteBackend:
             self._news.append(transaction.appended)
         if len(self._known) > _KNOWN_ROWS:
             self._known.clear()
-        return transaction.results
+        return results
 
     def _ready(self) -> Database:
         """The database, if its file is where it was; else the one that has taken its place."""
