@@ -247,6 +247,26 @@ async def test_who_reads_the_output_may_leave(url: str, tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == (b"a\n", b"")
 
 
+@pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+async def test_closed_streams(url: str, tmp_path: Path, stream: str) -> None:
+    shell = f'"$0" -m {MODULE} --wait 0 {url} {stream}'
+    done = await trio.run_process(
+        ["sh", "-c", shell, sys.executable],
+        capture_stdout=True,
+        capture_stderr=True,
+        env=environment(tmp_path),
+    )
+    assert (done.stdout, done.stderr) == (b"", b"")
+
+
+async def test_an_output_that_cannot_show_everything(url: str, tmp_path: Path) -> None:
+    done = await in_pipe(
+        MODULE, url, state=tmp_path, input="ünï".encode(), PYTHONIOENCODING="ascii"
+    )
+    assert done.out == "\\xfcn\\xef\n"
+    assert done.status == 0
+
+
 # --- Terminals ----------------------------------------------------------------------------------
 
 
