@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import stat
+import sys
 import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,8 @@ from terminal.program import in_pipe, on_terminal
 from wscore.chat import Backend, ChatServer, MemoryBackend
 from wscore.chat.client import ChatClient, Direct, Event, Message, open_chat
 from wscore.trio import WebSocketRequest, WebSocketServer, serve_websocket
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
 
 MODULE = "wscore.chat.terminal"
 

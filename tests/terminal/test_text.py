@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -135,6 +136,7 @@ def test_no_event_of_the_chat_acts_on_the_terminal(texts: list[str], is_terminal
     assert acts(screen.who(room)) == set()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes can be waited for on POSIX only")
 async def test_standard_input_is_not_left_in_another_mode(tmp_path: Path) -> None:
     """Who shares the descriptor would suffer from O_NONBLOCK."""
     here, there = os.pipe()
