@@ -111,6 +111,7 @@ def test_nothing_is_kept_of_what_nobody_follows(hub: Hub) -> None:
     assert not hub._channels
     assert not hub._connections
     assert not hub._recount
+    assert not hub._ranks
 
 
 def test_presence_with_several_devices(hub: Hub) -> None:
@@ -171,10 +172,14 @@ def test_rooms_with_most_present_first(hub: Hub) -> None:
     join(hub, 1, "a-small")
     assert [(r.room, r.count) for r in hub.rooms(100)] == [
         ("big", 3),
-        ("a-small", 1),
         ("b-small", 1),
+        ("a-small", 1),
     ]
     assert len(hub.rooms(2)) == 2
+    for connection in range(3):
+        hub.leave(connection, "big")
+    join(hub, 2, "a-small")
+    assert [(r.room, r.count) for r in hub.rooms(100)] == [("a-small", 2), ("b-small", 1)]
 
 
 def test_typing_in_a_room(hub: Hub) -> None:

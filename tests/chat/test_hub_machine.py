@@ -285,6 +285,13 @@ class Views(RuleBasedStateMachine):
                 assert (count, members) == (len(present), sorted(present))
 
     @invariant()
+    def rooms_are_listed(self) -> None:
+        listed = [(room.room, room.count) for room in self.hub.rooms(10)]
+        present = {self.shown(log): len(self.present(log)) for log in self.logs}
+        assert dict(listed) == {shown: count for shown, count in present.items() if count}
+        assert [count for _, count in listed] == sorted(dict(listed).values(), reverse=True)
+
+    @invariant()
     def open_clients_follow_what_they_joined(self) -> None:
         for number, client in self.clients.items():
             for log, at in client.known.items():

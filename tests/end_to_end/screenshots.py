@@ -24,7 +24,11 @@ TALK = [
     ("linus", "And nothing twice?"),
     ("grace", "Nothing twice, nothing missing. 12,000 messages each time."),
     ("yuki", "了解です。あとで確認しますね"),
-    ("linus", "Then let us ship it on Monday. I will write the notes tonight:\n– durable before ok\n– one file, no broker\n– the page works offline and catches up"),
+    (
+        "linus",
+        "Then let us ship it on Monday. I will write the notes tonight:\n"
+        "– durable before ok\n– one file, no broker\n– the page works offline and catches up",
+    ),
 ]
 
 
@@ -88,7 +92,8 @@ def states(browser: Browser, folder: Path) -> None:
                 "A very long word: " + "x" * 300,
                 "مرحبا بالعالم! هذا سطر\nand an English one\nשלום",
                 "🎉",
-                "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033d\u034f\u0334\u0319\u0324" * 6 + " stacked marks",
+                "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033d\u034f\u0334\u0319\u0324" * 6
+                + " stacked marks",
                 "\u202egnp.exe turned around",
                 "https://example.org/a/b?c=d, and (https://example.org/wiki/X_(y)).",
                 "<b>no markup</b> javascript:alert(1)",

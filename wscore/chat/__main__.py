@@ -72,13 +72,11 @@ def _parser() -> Parser:
 def _chat(settings: Settings, *, new_epochs: bool) -> ChatServer:
     rate, burst, presence = settings.rate, settings.burst, settings.presence_limit
     limits = Limits(rate=rate, burst=burst, presence=presence)
+    backend = _backend(settings, new_epochs=new_epochs)
     authenticate = _authenticate(settings)
     try:
         return ChatServer(
-            _backend(settings, new_epochs=new_epochs),
-            limits=limits,
-            authenticate=authenticate,
-            origins=settings.origin,
+            backend, limits=limits, authenticate=authenticate, origins=settings.origin
         )
     except ValueError as error:
         raise SettingError(f"origin: {error}") from None

@@ -53,8 +53,10 @@ class Exchange:
         self.deliver(self.hub.disconnect(connection))
 
     def announce(self, entries: Sequence[tuple[Log, Entry]]) -> None:
-        """The store has new entries, of the batch that the journal waits for."""
+        """The store has new entries; those of a batch go out with the replies to it."""
         self._announced.extend(entries)
+        if not self.journal.is_writing:
+            self._deliver_batch()
 
     def _deliver_batch(self, replies: Replies = ()) -> None:
         """Send what a batch led to: to each connection its pushes and replies, in one write."""

@@ -10,9 +10,9 @@ equals the channel's offset, and both are looked at without a wait in between.
 
 from __future__ import annotations
 
-import heapq
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from .model import Entry, Head, Log, Name, inbox_log, room_log
@@ -111,6 +111,8 @@ class Hub:
         self._connections: dict[int, _Connection] = {}
         self._channels: dict[Log, _Channel] = {}
         self._recount: set[Log] = set()
+        # Rooms by how many are present, so that to list the first ones costs no look at the rest.
+        self._ranks: dict[int, dict[Log, _Channel]] = {}
 
     # --- Connections ------------------------------------------------------------------------
 
@@ -280,12 +282,23 @@ class Hub:
     ) -> list[Delivery]:
         """Tell the others; in a big room later, at a cost that does not grow with the room."""
         count = len(channel.joined)
+        self._rank(channel, count - 1 if state == "joined" else count + 1)
         if count > self._limits.presence:
             self._recount.add(channel.log)
             return []
         self._recount.discard(channel.log)
         push = PresencePush(room=channel.name, user=user.text, state=state, count=count)
         return [Delivery(channel.others(user), [push])]
+
+    def _rank(self, channel: _Channel, before: int) -> None:
+        """Take note that another number of users is present than before."""
+        if before:
+            rank = self._ranks[before]
+            del rank[channel.log]
+            if not rank:
+                del self._ranks[before]
+        if channel.joined:
+            self._ranks.setdefault(len(channel.joined), {})[channel.log] = channel
 
     def counts(self) -> list[Delivery]:
         """How many are in the big rooms that changed since; to be called once a second."""
@@ -331,9 +344,10 @@ class Hub:
 
     def rooms(self, limit: int) -> list[RoomInfo]:
         """The rooms with most present, at most ``limit``."""
-        present = [channel for channel in self._channels.values() if channel.joined]
-        first = heapq.nsmallest(limit, present, key=lambda c: (-len(c.joined), c.name))
-        return [RoomInfo(c.name, len(c.joined), c.offset) for c in first]
+        ranked = (
+            c for count in sorted(self._ranks, reverse=True) for c in self._ranks[count].values()
+        )
+        return [RoomInfo(c.name, len(c.joined), c.offset) for c in islice(ranked, limit)]
 
     # --- Typing -----------------------------------------------------------------------------
 

@@ -36,6 +36,8 @@ class Journal:
         self._deliver = deliver
         self._queue: list[tuple[Command, Done]] = []
         self._arrival = trio.Event()
+        self.is_writing = False
+        """Whether a batch is on its way, after which ``deliver`` is called."""
 
     def submit(self, command: Command, done: Done) -> None:
         """Queue a command.
@@ -70,6 +72,7 @@ class Journal:
             if not self._queue:
                 self._arrival = trio.Event()
             replies: list[Reply] = []
+            self.is_writing = True
             try:
                 results = await self._write([command for command, _ in batch])
                 for (_, done), result in zip(batch, results, strict=True):
@@ -81,6 +84,7 @@ class Journal:
                         if reply is not None:
                             replies.append(reply)
             finally:
+                self.is_writing = False
                 self._deliver(replies)
 
     async def _write(self, commands: list[Command]) -> list[Result]:

@@ -7,13 +7,14 @@ standard error, so that a pipe gets results only.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import trio
 
@@ -42,13 +43,19 @@ class Console:
     """Lines from standard input; results and remarks to the standard outputs.
 
     An async iterator over what is typed; it raises `Leave` for a Ctrl-C that is no signal.
+
+    Attributes:
+        style: for what is shown.
+        is_terminal: whether somebody types.
+        shows_on_terminal: whether somebody reads along.
     """
 
     def __init__(self) -> None:
         self.style = Style(has_colours(sys.stdout))
         self._remarks = Style(has_colours(sys.stderr))
-        self.is_terminal = sys.stdin.isatty()
-        self._lines = LineReader(sys.stdin.fileno())
+        self.is_terminal = _is_terminal(sys.stdin)
+        self.shows_on_terminal = _is_terminal(sys.stdout)
+        self._lines = LineReader(-1 if _is_closed(sys.stdin) else sys.stdin.fileno())
 
     def show(self, line: str) -> None:
         """Print a result, which is safe text.
@@ -148,6 +155,8 @@ def open_console(prompt: Callable[[], str]) -> Iterator[Console]:
     Args:
         prompt: what stands before the input, where there is an input line.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot encode must not end the program
+        sys.stdout.reconfigure(errors="backslashreplace")
     patch: Any = _patch_stdout()
     if patch is None:
         yield Console()
@@ -158,10 +167,19 @@ def open_console(prompt: Callable[[], str]) -> Iterator[Console]:
 
 def _patch_stdout() -> Any:
     """What keeps the input line below the output; None where there is no input line."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (_is_terminal(sys.stdin) and _is_terminal(sys.stdout)):
         return None
     try:
         from prompt_toolkit.patch_stdout import patch_stdout
     except ModuleNotFoundError:
         return None
     return patch_stdout
+
+
+def _is_closed(stream: TextIO | None) -> bool:
+    """Whether the process was started without this stream."""
+    return stream is None
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()

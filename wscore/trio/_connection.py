@@ -11,6 +11,9 @@ encodes (cancelled there, it has sent nothing) and after (cancelled there, the f
 later). A message is handed to a waiting task together with its wake-up, so that no cancellation
 comes between the two and nothing is lost.
 
+*Interruption.* trio lets `KeyboardInterrupt` strike between any two instructions of a task. In the
+middle of what changes the state it would leave that half done, so it is kept out of these methods,
+and is raised in the main task instead.
 """
 
 from __future__ import annotations
@@ -65,6 +68,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         "_turns",
     )
 
+    @trio.lowlevel.enable_ki_protection
     def __init__(
         self,
         stream: trio.abc.Stream,
@@ -158,6 +162,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
     # Receiving
 
+    @trio.lowlevel.enable_ki_protection
     async def get_message(self) -> str | bytes:
         """Return the next message, a str for a text message and bytes for a binary one.
 
@@ -210,6 +215,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
     # Sending
 
+    @trio.lowlevel.enable_ki_protection
     async def send_message(self, message: str | bytes | bytearray | memoryview) -> None:
         """Send one message, a str as text and bytes as binary.
 
@@ -262,6 +268,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         if wire.unsent > MAX_UNSENT or wire.broken:
             await self._wait_sent()
 
+    @trio.lowlevel.enable_ki_protection
     async def ping(self, payload: bytes | None = None) -> None:
         """Send a ping and wait for its pong.
 
@@ -294,6 +301,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         if not ticket.answered:
             raise session.closed_error()
 
+    @trio.lowlevel.enable_ki_protection
     async def pong(self, payload: bytes | None = None) -> None:
         """Send an unsolicited pong, a one-way sign of life (RFC 6455 section 5.5.3).
 
@@ -334,6 +342,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
                 await session.wait_for_change()
             raise session.closed_error()
 
+    @trio.lowlevel.enable_ki_protection
     async def drain(self, *, max_messages: int | None = None) -> None:
         """Wait until at most 64 KiB are unsent, as `send_message` does; a checkpoint in any case.
 
@@ -357,6 +366,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
     # Closing
 
+    @trio.lowlevel.enable_ki_protection
     def close_nowait(self, code: int = 1000, reason: str | None = None) -> None:
         """Begin to do what `aclose` does, and leave the rest to the connection itself.
 
@@ -387,6 +397,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         """
         await self.close_in_time(code, reason)
 
+    @trio.lowlevel.enable_ki_protection
     async def close_in_time(self, code: int = 1000, reason: str | None = None) -> bool:
         """Do what `aclose` does; return False if the peer took too long and the stream was cut."""
         session = self._session

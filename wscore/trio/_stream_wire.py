@@ -2,7 +2,8 @@
 transport's leaves.
 
 The tasks are system tasks, as the connection belongs to no nursery. So nothing may escape them: an
-exception of a system task ends the whole trio run.
+exception of a system task ends the whole trio run. `KeyboardInterrupt` does not strike in a system
+task, but would in the tasks of its nursery.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ class StreamWire(SendQueue):
         if reading:
             self._changed.unpark_all()
 
+    @trio.lowlevel.enable_ki_protection
     async def _read(self) -> None:
         while True:
             while not self.reading:
@@ -124,6 +126,7 @@ class StreamWire(SendQueue):
     def flush(self) -> None:
         """Nothing to do: the writing task knows already."""
 
+    @trio.lowlevel.enable_ki_protection
     async def _write(self) -> None:
         try:
             while not self._eof_due or self.pieces:

@@ -102,10 +102,18 @@ class Link:
                     self._queue.put([Delivery(Disconnected(delay, end.reason, end.code))])
                 await trio.sleep(delay)
         except Exception as error:
-            self.error = error
-            self._dialogue.fail(error)
-            self._queue.end(error)
-            self._stopped.set()
+            self._end(error)
+
+    def close(self) -> None:
+        """Let nobody wait for what will not come, once `run` has ended."""
+        if self.error is None:
+            self._end(trio.ClosedResourceError("the chat was left"))
+
+    def _end(self, error: Exception) -> None:
+        self.error = error
+        self._dialogue.fail(error)
+        self._queue.end(error)
+        self._stopped.set()
 
     async def stop(self) -> None:
         """Take leave of the server, if it is there; `run` may have to be cancelled then."""
