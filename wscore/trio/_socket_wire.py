@@ -1,5 +1,5 @@
 """A connection's bytes on a plain non-blocking socket, driven by the epoll of ``_driver``; imports
-``_driver`` and ``_wire``.
+``_driver`` and below.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from contextlib import suppress
 import trio
 
 from ._driver import Driver
-from ._wire import Owner, SendQueue
+from ._flow import SendQueue
+from ._wire import Owner
 
 # Offered to the system in one turn, in bytes, before others have theirs.
 _SENT_PER_TURN = 2**20
@@ -45,8 +46,6 @@ class SocketWire(SendQueue):
         "_readable",
         "_receive_size",
         "_socket",
-        "broken",
-        "reading",
     )
 
     def __init__(
@@ -60,8 +59,6 @@ class SocketWire(SendQueue):
         self._ending = False  # the peer's end, or an error, waits behind the bytes
         self._blocked = False  # the system took not all; the epoll will say when to go on
         self._awaits_turn = False
-        self.broken = False
-        self.reading = False
         trio_socket = stream.socket
         driver.register(trio_socket.fileno(), self)
         self._socket = socket.socket(

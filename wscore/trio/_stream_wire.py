@@ -12,8 +12,9 @@ from contextlib import suppress
 
 import trio
 
+from ._flow import SendQueue
 from ._stream import LINGER_TIMEOUT, abort
-from ._wire import Owner, SendQueue
+from ._wire import Owner
 
 # Written at once, in bytes: what is not written counts as unsent, and progress is seen in such
 # steps. TLS puts no more into one record.
@@ -37,8 +38,6 @@ class StreamWire(SendQueue):
         "_owner",
         "_receive_size",
         "_stream",
-        "broken",
-        "reading",
     )
 
     def __init__(self, stream: trio.abc.Stream, owner: Owner, receive_size: int | None) -> None:
@@ -50,7 +49,6 @@ class StreamWire(SendQueue):
         self._closing = trio.Event()
         self._close_gently = False
         self._eof_due = False
-        self.broken = False
         self.reading = True
 
     def start(self) -> None:
