@@ -150,8 +150,20 @@ class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
 
     # Receiving and sending: the rest of `MessageChannel`
 
-    _checkpoint = staticmethod(trio.lowlevel.checkpoint)
-    _checkpoint_if_cancelled = staticmethod(trio.lowlevel.checkpoint_if_cancelled)
+    async def _get_any(self) -> str | bytes:
+        session = self._session
+        if self._received >= MESSAGES_PER_CHECKPOINT:
+            self._received = 0
+            await trio.lowlevel.checkpoint()
+        message = self._take()
+        if message is None:
+            if session.wire.unsent:
+                session.flush()
+            message = self._take()  # a connection found lost by the flush is read to its end
+        if message is None:
+            self._received = self._sent = 0
+            message = await session.next_message()
+        return message
 
     def _is_end(self, error: Exception) -> bool:
         return isinstance(error, ConnectionClosed) and error.reason.code in _NORMAL_ENDS
@@ -167,7 +179,8 @@ class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
         ):
             await self._send_in_turn(event)
         else:
-            if not session.messages and (self._sent or self._received):
+            # Not for a reply: the message was waited for, or is one of a bounded number.
+            if not session.messages and self._sent > self._received:
                 await trio.lowlevel.checkpoint_if_cancelled()
             self._sent += 1
             session.send(event)

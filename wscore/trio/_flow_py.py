@@ -13,7 +13,7 @@ which also give what belongs to trio:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from typing import Any, Final, Protocol
 
 from wscore.connection import Connection
@@ -151,7 +151,7 @@ class Inbox:
         "wire",
     )
 
-    wire: SendQueue
+    wire: Any
 
     def __init__(self, core: Connection, queue_size: int) -> None:
         self.core = core
@@ -180,8 +180,10 @@ class Inbox:
         self._parse()
         wire = self.wire
         full = self.more or len(self.messages) > self.queue_size
-        if wire.unsent or full is wire.reading or not self.open:
+        if wire.unsent or not self.open:
             self._react()
+        elif full is wire.reading:
+            wire.set_reading(not full)
 
     def _parse(self) -> None:
         core = self.core
@@ -239,7 +241,7 @@ class Inbox:
         """Have the peer cut, in time, if it takes nothing of what is unsent."""
         raise NotImplementedError
 
-    def next_message(self) -> Awaitable[str | bytes]:
+    def next_message(self) -> Coroutine[Any, Any, str | bytes]:
         """Wait for a message, while there is none; or raise, as none comes any more."""
         raise NotImplementedError
 
@@ -271,22 +273,8 @@ class MessageChannel:
             ConnectionClosed: the connection is closed and its last message was returned, or
                 this end closed it.
         """
-        session: Inbox = self._session
-        messages = session.messages
-        if self._received >= MESSAGES_PER_CHECKPOINT:
-            self._received = 0
-            await self._checkpoint()
-        if not messages:
-            if session.wire.unsent:
-                session.flush()
-            if not messages:  # a connection found lost by the flush is read to its end
-                self._received = self._sent = 0
-                return await session.next_message()
-        self._received += 1
-        message = messages.pop(0)
-        if len(messages) == session.queue_size:  # with one more, nothing was read
-            session.proceed()
-        return message
+        message = self._take()
+        return await self._wait() if message is None else message
 
     def __aiter__(self) -> MessageChannel:
         return self
@@ -315,8 +303,27 @@ class MessageChannel:
             ConnectionClosed: the connection is closed, being closed, or was lost while sending.
             ValueError: ``message`` is neither str nor bytes.
         """
+        rest = self._send(message)
+        if rest is not None:
+            await rest
+
+    def _take(self) -> str | bytes | None:
+        """Take a message, if there is one and no checkpoint due."""
+        session: Inbox = self._session
+        messages = session.messages
+        if self._received >= MESSAGES_PER_CHECKPOINT or not messages:
+            return None
+        self._received += 1
+        message = messages.pop(0)
+        if len(messages) == session.queue_size:  # with one more, nothing was read
+            session.proceed()
+        return message
+
+    def _send(self, message: str | bytes | bytearray | memoryview) -> Coroutine[Any, Any, None] | None:
+        """Send a message, if that can be done at once; return what else has to be awaited."""
         session: Inbox = self._session
         wire = session.wire
+        replies = bool(session.messages)  # to one of many messages that are not all taken
         if (
             self._sent >= MESSAGES_PER_CHECKPOINT
             or wire.unsent > MAX_UNSENT
@@ -324,48 +331,48 @@ class MessageChannel:
             or session.closed is not None
             or (type(message) is not str and type(message) is not bytes)
             or len(message) >= _LARGE
+            or not (replies or self._sent <= self._received)  # nor to one that was
         ):
-            await self._send_any(message)
-            return
-        if session.messages:
-            # A reply to one of many messages: it leaves with those to the others.
-            self._sent += 1
-            data = session.core.send_message(message)
-            if wire.pieces:
-                wire.pieces.append(data)
-                wire.unsent += len(data)
-            else:
-                wire.append(data)
-        else:
-            # Not for a reply: the message was waited for, or is one of a bounded number.
-            if self._sent or self._received:
-                await self._checkpoint_if_cancelled()
-            self._sent += 1
-            wire.send(session.core.send_message(message))
+            return self._send_any(message)
+        self._sent += 1
+        data = session.core.send_message(message)
+        if not replies:
+            wire.send(data)
             if wire.unsent:
                 session.watch_sending()
+        elif wire.pieces:
+            wire.pieces.append(data)
+            wire.unsent += len(data)
+        else:
+            wire.append(data)
         if wire.unsent > MAX_UNSENT or wire.broken:
-            await self._wait_sent()
+            return self._wait_sent()
+        return None
+
+    def _wait(self) -> Coroutine[Any, Any, str | bytes]:
+        """Do what `get_message` does, where `_take` cannot."""
+        session: Inbox = self._session
+        if session.messages or session.wire.unsent or self._received >= MESSAGES_PER_CHECKPOINT:
+            return self._get_any()
+        # Not in a coroutine of its own: most connections wait here most of the time.
+        self._received = self._sent = 0
+        return session.next_message()
 
     # What a connection has besides
 
-    def _checkpoint(self) -> Awaitable[None]:
-        """Let others run."""
-        raise NotImplementedError
-
-    def _checkpoint_if_cancelled(self) -> Awaitable[None]:
-        """Raise if the task is cancelled."""
+    def _get_any(self) -> Coroutine[Any, Any, str | bytes]:
+        """Do what `get_message` does, in whatever state."""
         raise NotImplementedError
 
     def _is_end(self, error: Exception) -> bool:
         """Whether an error says that the peer has finished, or leaves."""
         raise NotImplementedError
 
-    def _send_any(self, message: str | bytes | bytearray | memoryview) -> Awaitable[None]:
+    def _send_any(self, message: str | bytes | bytearray | memoryview) -> Coroutine[Any, Any, None]:
         """Do what `send_message` does, in whatever state and for whatever message."""
         raise NotImplementedError
 
-    def _wait_sent(self) -> Awaitable[None]:
+    def _wait_sent(self) -> Coroutine[Any, Any, None]:
         """Wait until so little is unsent that a message may count as sent."""
         raise NotImplementedError
 

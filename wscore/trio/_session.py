@@ -32,7 +32,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Final, NoReturn
 
@@ -183,7 +183,7 @@ class Session(Inbox):
         if self._room < 0:
             self.discarding = True
 
-    def next_message(self) -> Awaitable[str | bytes]:
+    def next_message(self) -> Coroutine[Any, Any, str | bytes]:
         """Wait for a message, while there is none; or raise `ConnectionClosed`."""
         if self.closed is not None:
             return self._refuse_message()

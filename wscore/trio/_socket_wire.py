@@ -87,13 +87,13 @@ class SocketWire(SendQueue):
             if self.reading:
                 self._read(now)
 
-    def on_turn(self, now: float) -> None:
+    def on_turn(self) -> None:
         """Go on with what had to wait for others."""
         self._awaits_turn = False
         if self.pieces and not self._blocked:
             self._progress()
         if self._readable and self.reading:
-            self._read(now)
+            self._read(trio.current_time())
 
     def on_error(self, error: Exception) -> None:
         """Let the connection end itself."""
