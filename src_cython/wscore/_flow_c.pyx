@@ -152,6 +152,11 @@ cdef class Inbox:
         while True:
             taken = core.take(PER_PARSE)
             if taken:
+                if count == 0 and self.getters and len(taken) == 1 and core.drained():
+                    # Nearly always: a message on its own, for the task that waits for it.
+                    self.getters.pop(0).deliver(taken[0])
+                    self.more = False
+                    return 0
                 count += len(taken)
                 if count < PER_PARSE:
                     for message in taken:
@@ -163,6 +168,12 @@ cdef class Inbox:
                         return 0
                     self._count_kept(taken)
                 continue
+            if core._framer._violation is not None and self._awaits_replies(count > 0):
+                self.more = True
+                return 0
+            if core.drained():
+                self.more = False
+                return 0
             event = next(core.events(), None)
             if event is None:
                 self.more = False
@@ -199,8 +210,9 @@ cdef class MessageChannel:
         """get_message($self)\n--\n\nReturn the next message, a str for a text message and bytes for a binary one.
 
         Messages that were received before the peer's Close, or before the connection was lost, are
-        still returned after it. A cancelled call loses no message. The call is a checkpoint
-        whenever it has to wait, and at least once in 64 messages received.
+        still returned after it. A violation directly behind messages ends the connection when they
+        were taken and the next is asked for, or after a second. A cancelled call loses no message.
+        The call is a checkpoint whenever it has to wait, and at least once in 64 messages received.
 
         Raises:
             ConnectionClosed: the connection is closed and its last message was returned, or
@@ -250,7 +262,7 @@ cdef class MessageChannel:
     cdef object _wait(self):
         """What has to be awaited for a message, where none can be taken at once."""
         cdef Inbox session = self._session
-        if session.messages or (<SendQueue?>session.wire).unsent or self._received >= PER_CHECKPOINT:
+        if session.messages or session.more or (<SendQueue?>session.wire).unsent or self._received >= PER_CHECKPOINT:
             return self._get_any()
         self._received = self._sent = 0
         return session.next_message()

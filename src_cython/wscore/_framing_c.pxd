@@ -13,5 +13,6 @@ cdef class OpenConnection:
 
     cdef bytes encode(self, object data)
     cdef int feed(self, object data) except -1
+    cdef bint drained(self) noexcept
     cdef list take(self, Py_ssize_t limit)
     cdef bytes _whole_message(self, object event, bint client)

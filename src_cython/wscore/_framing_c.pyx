@@ -112,8 +112,19 @@ cdef class OpenConnection:
         """take_messages($self, limit)\n--\n\nReturns the data of the messages that are the next events. See the Python twin."""
         return self.take(limit)
 
+    cdef bint drained(self) noexcept:
+        """Whether there is nothing to take before more is received."""
+        cdef Decoder framer = self._framer
+        return (framer._pos == framer._end and (framer._opcode == -1 or framer._remaining != 0) and framer._violation is None
+                and not framer._closed and not framer._ended and not self._queue)
+
     cdef list take(self, Py_ssize_t limit):
         return [] if self._queue else self._framer.take(limit)
+
+    @property
+    def violated(self):
+        """Whether a violation is the next event, behind messages that were taken. See the Python twin."""
+        return self._framer._violation is not None
 
     def _queued_events(self, queue):
         while queue:

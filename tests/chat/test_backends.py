@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 import trio
+from chat.record import Record
 
 from wscore.chat.backends.base import (
     Backend,
@@ -29,15 +30,12 @@ from wscore.chat.model import Entry, Log, Name, inbox_log, room_log
 ANNA, BOB, ROOM = Name("anna", "Anna"), Name("bob", "Bob"), Name("room", "Room")
 
 
-class Store:
+class Store(Record):
     """An open back-end, with what it announced."""
 
     def __init__(self, backend: Backend) -> None:
+        super().__init__()
         self.backend = backend
-        self.announced: list[tuple[Log, Entry]] = []
-
-    def announce(self, log: Log, entry: Entry) -> None:
-        self.announced.append((log, entry))
 
     async def do(self, command: Command) -> Result:
         (result,) = await self.backend.write([command])
@@ -64,7 +62,7 @@ def make(kind: str, path: Path, max_rooms: int = 100, max_users: int = 100) -> B
 async def store(kind: str, tmp_path: Path) -> AsyncIterator[Store]:
     """An open store that knows Anna, Bob and a room."""
     store = Store(make(kind, tmp_path))
-    async with store.backend.open(store.announce):
+    async with store.backend.open(store):
         await store.backend.write([Claim(ANNA, b"a"), Claim(BOB, b"b"), OpenRoom(ROOM)])
         yield store
 
@@ -210,7 +208,7 @@ async def test_what_a_batch_creates_serves_the_rest_of_it(store: Store) -> None:
 
 async def test_caps(kind: str, tmp_path: Path) -> None:
     store = Store(make(kind, tmp_path, max_rooms=1, max_users=2))
-    async with store.backend.open(store.announce):
+    async with store.backend.open(store):
         results = await store.backend.write(
             [
                 Claim(ANNA, b"a"),
@@ -281,10 +279,12 @@ async def test_entries_can_be_read_when_they_are_announced(kind: str, tmp_path: 
             assert [entry.offset for entry in page.entries] == list(range(1, offset + 1))
             ends.append(offset)
 
-        def announce(log: Log, entry: Entry) -> None:
-            nursery.start_soon(look, entry.offset)
+        class Looker(Record):
+            def announce(self, entries: Sequence[tuple[Log, Entry]]) -> None:
+                for _, entry in entries:
+                    nursery.start_soon(look, entry.offset)
 
-        async with backend.open(announce):
+        async with backend.open(Looker()):
             await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
             for n in range(10):
                 await backend.write([post(str(n), str(n))])

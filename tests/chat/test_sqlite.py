@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from chat.record import Record
 
 from wscore.chat.auth import identify
 from wscore.chat.backends.base import (
@@ -19,14 +20,10 @@ from wscore.chat.backends.base import (
     Unavailable,
 )
 from wscore.chat.backends.sqlite import SQLiteBackend
-from wscore.chat.model import Entry, Log, Name, inbox_log, room_log
+from wscore.chat.model import Name, inbox_log, room_log
 from wscore.chat.protocol import Hello
 
 ANNA, ROOM = Name("anna", "Anna"), Name("room", "Room")
-
-
-def ignore(log: Log, entry: Entry) -> None:
-    """An announcement that nobody waits for."""
 
 
 def contents(folder: Path) -> bytes:
@@ -40,12 +37,12 @@ def post(text: str, id: str) -> PostTo:
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "chat.db"
     first = SQLiteBackend(path)
-    async with first.open(ignore):
+    async with first.open(Record()):
         before = await first.write(
             [Claim(ANNA, b"a"), OpenRoom(ROOM), post("x", "1"), SendTo("anna", "anna", "n", "1", 1)]
         )
     again = SQLiteBackend(path)
-    async with again.open(ignore):
+    async with again.open(Record()):
         after = await again.write(
             [post("x", "1"), SendTo("anna", "anna", "n", "1", 9), Claim(ANNA, b"wrong")]
         )
@@ -59,7 +56,7 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
 
 async def test_the_database_is_as_safe_as_it_says(tmp_path: Path) -> None:
     backend = SQLiteBackend(tmp_path / "chat.db")
-    async with backend.open(ignore):
+    async with backend.open(Record()):
         writer = backend._writer
         assert writer is not None
         assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -71,7 +68,7 @@ async def test_sessions_are_not_in_the_file(tmp_path: Path) -> None:
     identity = identify(Hello(id="1", user="Anna", session=session))
     path = tmp_path / "chat.db"
     backend = SQLiteBackend(path)
-    async with backend.open(ignore):
+    async with backend.open(Record()):
         await backend.write([Claim(identity.user, identity.secret_hash())])
     assert b"Anna" in contents(tmp_path)
     assert session.encode() not in contents(tmp_path)
@@ -80,7 +77,7 @@ async def test_sessions_are_not_in_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("where", ["no-such-folder/chat.db", "."])
 async def test_a_path_that_cannot_be(tmp_path: Path, where: str) -> None:
     with pytest.raises(CannotOpen, match="cannot use"):
-        async with SQLiteBackend(tmp_path / where).open(ignore):
+        async with SQLiteBackend(tmp_path / where).open(Record()):
             pass
 
 
@@ -88,7 +85,7 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     path = tmp_path / "chat.db"
     path.write_text("Dear diary, " * 1000)
     with pytest.raises(CannotOpen, match="not a database"):
-        async with SQLiteBackend(path).open(ignore):
+        async with SQLiteBackend(path).open(Record()):
             pass
     assert path.read_text().startswith("Dear diary")
 
@@ -99,36 +96,36 @@ async def test_a_database_of_another_program(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE recipes (name TEXT)")
     connection.close()
     with pytest.raises(CannotOpen, match="another program"):
-        async with SQLiteBackend(path).open(ignore):
+        async with SQLiteBackend(path).open(Record()):
             pass
 
 
 async def test_a_newer_schema(tmp_path: Path) -> None:
     path = tmp_path / "chat.db"
-    async with SQLiteBackend(path).open(ignore):
+    async with SQLiteBackend(path).open(Record()):
         pass
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(CannotOpen, match="newer"):
-        async with SQLiteBackend(path).open(ignore):
+        async with SQLiteBackend(path).open(Record()):
             pass
 
 
 async def test_one_server_for_one_file(tmp_path: Path) -> None:
     path = tmp_path / "chat.db"
-    async with SQLiteBackend(path).open(ignore):
+    async with SQLiteBackend(path).open(Record()):
         with pytest.raises(CannotOpen, match="another server"):
-            async with SQLiteBackend(path).open(ignore):
+            async with SQLiteBackend(path).open(Record()):
                 pass
-    async with SQLiteBackend(path).open(ignore):
+    async with SQLiteBackend(path).open(Record()):
         pass
 
 
 async def test_a_full_disk(tmp_path: Path) -> None:
-    announced: list[Entry] = []
+    record = Record()
     backend = SQLiteBackend(tmp_path / "chat.db")
-    async with backend.open(lambda log, entry: announced.append(entry)):
+    async with backend.open(record):
         await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
         assert backend._writer is not None
         # SQLite's own limit makes it say what it says of a full disk.
@@ -143,7 +140,7 @@ async def test_a_full_disk(tmp_path: Path) -> None:
 
         with pytest.raises(Unavailable, match="full"):
             await fill()
-        kept = len(announced)
+        kept = len(record.announced)
         assert kept == stored
         # What failed is nowhere, what was acknowledged is, and the next one needs no restart.
         page = await backend.read_after(room_log("room"), 0, 10_000, 10_000)
@@ -156,7 +153,7 @@ async def test_a_full_disk(tmp_path: Path) -> None:
 async def test_a_locked_database_is_unavailable_for_its_time(tmp_path: Path) -> None:
     path = tmp_path / "chat.db"
     backend = SQLiteBackend(path)
-    async with backend.open(ignore):
+    async with backend.open(Record()):
         await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
         assert backend._writer is not None
         backend._writer.execute("PRAGMA busy_timeout = 0")
@@ -174,7 +171,7 @@ async def test_a_locked_database_is_unavailable_for_its_time(tmp_path: Path) -> 
 async def test_a_lost_file_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
     path = tmp_path / "chat.db"
     backend = SQLiteBackend(path)
-    async with backend.open(ignore):
+    async with backend.open(Record()):
         await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
         assert backend._writer is not None
         backend._writer.close()  # any error from here on makes it open the file again

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 import trio
@@ -11,8 +12,15 @@ from chat.client import running
 from trio.testing import MockClock
 
 from wscore.chat import ChatServer, Limits, MemoryBackend
-from wscore.chat.backends.base import Command, Page, Result, RoomHead, Unavailable
-from wscore.chat.model import Log
+from wscore.chat.backends.base import (
+    Command,
+    Listener,
+    Page,
+    Result,
+    RoomHead,
+    Unavailable,
+)
+from wscore.chat.model import Log, room_log
 
 
 class Moody(MemoryBackend):
@@ -101,3 +109,22 @@ async def test_a_replay_waits_for_the_store(
             assert found[-1] < 3000
             backend.fault = None
         assert found == list(range(1, 3001))
+
+
+class Overheard(MemoryBackend):
+    """A store whose listener can be told things."""
+
+    listener: Listener
+
+    def open(self, listener: Listener) -> AbstractAsyncContextManager[None]:
+        self.listener = listener
+        return super().open(listener)
+
+
+async def test_a_log_that_was_lost_closes_those_who_follow_it_and_nobody_else() -> None:
+    backend = Overheard()
+    async with running(ChatServer(backend)) as chat:
+        anna, bob = await chat.user("Anna", room="r"), await chat.user("Bob", room="other")
+        backend.listener.reset([room_log("r")])
+        assert await anna.closed() == 1012
+        assert await bob.ok("post", room="other", text="x", id="m1")

@@ -20,8 +20,8 @@ from . import protocol
 from .auth import identify
 from .backends import base
 from .backends.base import Claim, Claimed, Opened, OpenRoom, PostTo, Refused, SendTo
-from .exchange import Exchange
-from .follower import Follower, HangUp, Spawn, read
+from .exchange import Exchange, HangUp
+from .follower import Follower, Spawn, read
 from .model import Name, inbox_log, parse_name, room_log
 from .outbox import Outbox
 from .protocol import ChatError, CloseCode, Request, encode
@@ -77,7 +77,7 @@ class Conversation:
         self._limits = exchange.limits
         self._outbox = outbox
         self._hang_up = hang_up
-        self._number = exchange.connect(outbox)
+        self._number = exchange.connect(outbox, hang_up)
         self._follower = Follower(exchange, outbox, self._number, spawn, hang_up)
         self._user: Name | None = None
         self._malformed = 0

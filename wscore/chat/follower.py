@@ -11,7 +11,7 @@ from msgspec import Raw, UnsetType
 
 from . import protocol
 from .backends.base import Unavailable
-from .exchange import Exchange
+from .exchange import Exchange, HangUp
 from .model import Entry, Head, Log
 from .outbox import Outbox
 from .protocol import ChatError, CloseCode
@@ -22,7 +22,7 @@ _RETRY_SECONDS = 1.0
 """Between tries to read a replay while the store is out of reach."""
 
 Spawn = Callable[..., None]
-HangUp = Callable[[int, str], None]
+
 Answer = TypeVar("Answer")
 
 

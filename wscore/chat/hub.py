@@ -137,6 +137,18 @@ class Hub:
         room = channel.name if log.kind == "room" else None
         return [Delivery(channel.live, Publication(entry, room))]
 
+    def reset(self, log: Log) -> list[int]:
+        """A log began a new epoch: nobody gets any more of it, and these have to go."""
+        channel = self._channels.get(log)
+        if channel is None:
+            return []
+        gone = [*channel.live, *channel.cursors]
+        channel.live.clear()
+        channel.cursors = dict.fromkeys(gone)
+        channel.epoch = None
+        channel.offset = 0
+        return gone
+
     def attach(self, connection: int, log: Log) -> None:
         """Begin a slice: hold back live entries until `settle` or `abandon`.
 

@@ -74,7 +74,7 @@ class ChatServer:
             OSError: the address cannot be listened at.
         """
         listeners: Sequence[trio.abc.Listener[Any]]
-        async with self._backend.open(self._exchange.announce):
+        async with self._backend.open(self._exchange):
             if ssl_context is None:
                 listeners = await trio.open_tcp_listeners(port, host=host)
             else:
@@ -90,7 +90,7 @@ class ChatServer:
         task_status: trio.TaskStatus[WebSocketServer] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve on somebody's trio listeners, which are closed at the end; else like `serve`."""
-        async with self._backend.open(self._exchange.announce):
+        async with self._backend.open(self._exchange):
             await self._serve(listeners, task_status)
 
     async def _serve(

@@ -162,6 +162,8 @@ class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
             message = self._take()  # a connection found lost by the flush is read to its end
         if message is None:
             self._received = self._sent = 0
+            if session.more:
+                session.replied()
             message = await session.next_message()
         return message
 

@@ -201,6 +201,9 @@ class Inbox:
                         return
                     self._count_kept(taken)
                 continue
+            if core.violated and self._awaits_replies(count > 0):
+                self.more = True
+                return
             event = next(core.events(), None)
             if event is None:
                 self.more = False
@@ -223,6 +226,14 @@ class Inbox:
 
     def _take_event(self, event: Event, pings: int) -> int:
         """Take an event that is no message; count the pings that came at once."""
+        raise NotImplementedError
+
+    def _awaits_replies(self, delivered: bool) -> bool:
+        """Whether a violation is to be left unread, so that the messages before it are answered.
+
+        Args:
+            delivered: there were messages directly before it.
+        """
         raise NotImplementedError
 
     def _count_kept(self, taken: list[str | bytes]) -> None:
@@ -266,8 +277,9 @@ class MessageChannel:
         """Return the next message, a str for a text message and bytes for a binary one.
 
         Messages that were received before the peer's Close, or before the connection was lost, are
-        still returned after it. A cancelled call loses no message. The call is a checkpoint
-        whenever it has to wait, and at least once in 64 messages received.
+        still returned after it. A violation directly behind messages ends the connection when they
+        were taken and the next is asked for, or after a second. A cancelled call loses no message.
+        The call is a checkpoint whenever it has to wait, and at least once in 64 messages received.
 
         Raises:
             ConnectionClosed: the connection is closed and its last message was returned, or
@@ -352,7 +364,12 @@ class MessageChannel:
     def _wait(self) -> Coroutine[Any, Any, str | bytes]:
         """Do what `get_message` does, where `_take` cannot."""
         session: Inbox = self._session
-        if session.messages or session.wire.unsent or self._received >= MESSAGES_PER_CHECKPOINT:
+        if (
+            session.messages
+            or session.more
+            or session.wire.unsent
+            or self._received >= MESSAGES_PER_CHECKPOINT
+        ):
             return self._get_any()
         # Not in a coroutine of its own: most connections wait here most of the time.
         self._received = self._sent = 0

@@ -13,6 +13,10 @@ piece at a time; the core holds the rest of it. A server also stops reading a pe
 himself, from `MAX_UNSENT` bytes on, so that requests cannot pile up replies. A client does not, as
 two ends that both wait for the other to read first would wait for ever.
 
+*A violation* directly behind messages is left unread until a task has taken these and asks for the
+next, so that replies to them can still be sent; nothing else is read meanwhile. A handler that does
+not ask hears of it after `_REPLY_TIMEOUT`.
+
 *Sending.* While more of the peer's messages wait to be taken, what is sent is only queued: the
 replies to all that came in one read leave in one write. They leave with the first message that is
 sent when no input is left, when a task waits for the next message, and in any case at the
@@ -30,6 +34,7 @@ TCP. Every phase but the first has a deadline, and an error of the wire ends any
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from collections.abc import Coroutine
@@ -63,6 +68,8 @@ _KEPT_OF_LOST = 2**22
 _MESSAGE_COST = 64
 # From this size on, in bytes, a server's binary message is not copied to stand behind its header.
 _LARGE = 16384
+# A violation directly behind messages is left unread for so long, in seconds, at most.
+_REPLY_TIMEOUT = 1.0
 _ABNORMAL_CLOSURE = 1006
 
 
@@ -109,6 +116,7 @@ class Session(Inbox):
         "_due_pong",
         "_pinged_at",
         "_progress_at",
+        "_replies_due",
         "_room",
         "bucket",
         "changed",
@@ -129,6 +137,7 @@ class Session(Inbox):
         self.phase = OPEN
         self.cut_reason: str | None = None
 
+        self._replies_due: float | None = None  # a violation behind messages is not read before
         self._room: int | None = None  # of a lost connection: bytes of messages that are still kept
         self.changed: trio.lowlevel.ParkingLot | None = None  # for all who wait for the rest
         self._due_pong: bytes | None = None
@@ -182,6 +191,20 @@ class Session(Inbox):
         self._room -= sum(map(len, taken)) + len(taken) * _MESSAGE_COST
         if self._room < 0:
             self.discarding = True
+
+    def _awaits_replies(self, delivered: bool) -> bool:
+        now = trio.current_time()
+        if self._replies_due is None:
+            if not delivered and not self.messages:
+                return False
+            self._replies_due = now + _REPLY_TIMEOUT
+            self._deadlines.schedule(self, self._replies_due)
+        return self.open and now < self._replies_due
+
+    def replied(self) -> None:
+        """Go on behind the messages taken, as a task asks for the next one, and there is none."""
+        self._replies_due = -math.inf
+        self.proceed()
 
     def next_message(self) -> Coroutine[Any, Any, str | bytes]:
         """Wait for a message, while there is none; or raise `ConnectionClosed`."""
@@ -305,6 +328,10 @@ class Session(Inbox):
             return None
         if self.phase != OPEN:
             return self._check_closing(now)
+        if self._replies_due is not None:
+            self.proceed()
+            if self.phase != OPEN:
+                return self._deadline
         again = self._check_keepalive(now)
         if self._progress_at is not None and self.phase == OPEN:
             due = self._progress_at + self.options.send_timeout
@@ -312,6 +339,8 @@ class Session(Inbox):
                 self.cut("send timeout")
                 return None
             again = due if again is None else min(due, again)
+        if self._replies_due is not None:
+            again = self._replies_due if again is None else min(self._replies_due, again)
         return again
 
     def _check_closing(self, now: float) -> float | None:

@@ -7,9 +7,11 @@ A back-end keeps logs, names and session secrets. What an author has to satisfy:
 * **Durability.** When `write` returns, what it reports as stored survives whatever the back-end
   promises to survive. When it raises `Unavailable`, nothing of the batch was stored; a later
   call may succeed without further ado.
-* **Announcement.** Every new entry is announced through the callable given to `open`: on the
-  thread of the event loop, in offset order within a log, once, after it is durable and before
-  the `write` that stored it returns. A duplicate is not announced again.
+* **Announcement.** Every new entry is announced to the `Listener` given to `open`: on the thread
+  of the event loop, in offset order within a log, once, after it is durable and before the
+  `write` that stored it returns. A duplicate is not announced again.
+* **Epochs.** A log's epoch names one life of it. A back-end that finds that it lost a log, or had
+  to begin it anew, gives it a new epoch, and tells the listener before anything else of that log.
 * **Refusals are values.** What a user did wrong is a `Refused` in the command's place in the
   result and never an exception; it does not touch the other commands of the batch.
 * **Cancellation.** A cancelled `write` either returns normally or has stored and announced
@@ -18,7 +20,7 @@ A back-end keeps logs, names and session secrets. What an author has to satisfy:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, NamedTuple, Protocol
 
@@ -103,7 +105,16 @@ class Refused(NamedTuple):
 
 Command = Claim | OpenRoom | PostTo | SendTo
 Result = Claimed | Opened | Stored | Refused
-Announce = Callable[[Log, Entry], None]
+
+
+class Listener(Protocol):
+    """Who is told what happens to the logs, on the thread of the event loop; must not raise."""
+
+    def announce(self, entries: Sequence[tuple[Log, Entry]]) -> None:
+        """These entries were stored, in this order; those of one commit come together."""
+
+    def reset(self, logs: Collection[Log]) -> None:
+        """These logs began a new epoch: what was known of them is void."""
 
 
 class Page(NamedTuple):
@@ -123,7 +134,7 @@ class RoomHead(NamedTuple):
 class Backend(Protocol):
     """A store of logs; see the module's docstring for the contract."""
 
-    def open(self, announce: Announce) -> AbstractAsyncContextManager[None]:
+    def open(self, listener: Listener) -> AbstractAsyncContextManager[None]:
         """Open the store for the time of the context.
 
         Raises:

@@ -54,21 +54,26 @@ class MemoryBackend:
         self._max_users = max_users
         self._logs: dict[Log, _Kept] = {}
         self._rooms = 0
-        self._announce: base.Announce | None = None
+        self._listener: base.Listener | None = None
+        self._appended: list[tuple[Log, Entry]] = []
 
     @asynccontextmanager
-    async def open(self, announce: base.Announce) -> AsyncGenerator[None]:
+    async def open(self, listener: base.Listener) -> AsyncGenerator[None]:
         """See `base.Backend.open`."""
-        self._announce = announce
+        self._listener = listener
         try:
             yield
         finally:
-            self._announce = None
+            self._listener = None
 
     async def write(self, batch: Sequence[base.Command]) -> list[Result]:
         """See `base.Backend.write`."""
+        assert self._listener is not None, "the store is not open"
         await trio.lowlevel.checkpoint()
-        return [self._apply(command) for command in batch]
+        results = [self._apply(command) for command in batch]
+        appended, self._appended = self._appended, []
+        self._listener.announce(appended)
+        return results
 
     def _apply(self, command: base.Command) -> Result:
         match command:
@@ -110,7 +115,7 @@ class MemoryBackend:
         if before is not None:
             return before
         entry = kept.append(sender, None, command.text, command.id, command.time)
-        self._tell(log, entry)
+        self._appended.append((log, entry))
         return Stored(kept.epoch, entry.offset, entry.time, duplicate=False)
 
     def _send(self, command: base.SendTo) -> Result:
@@ -123,16 +128,11 @@ class MemoryBackend:
         if other is None:
             return Refused("unknown_user", "nobody has this name")
         entry = own.append(own.name, to, command.text, command.id, command.time)
-        self._tell(own_log, entry)
+        self._appended.append((own_log, entry))
         if other is not own:
-            self._tell(
-                other_log, other.append(own.name, to, command.text, command.id, command.time)
-            )
+            theirs = other.append(own.name, to, command.text, command.id, command.time)
+            self._appended.append((other_log, theirs))
         return Stored(own.epoch, entry.offset, entry.time, duplicate=False)
-
-    def _tell(self, log: Log, entry: Entry) -> None:
-        assert self._announce is not None, "the store is not open"
-        self._announce(log, entry)
 
     async def read_after(self, log: Log, after: int, last: int, limit: int) -> Page:
         """See `base.Backend.read_after`."""

@@ -88,7 +88,7 @@ class SQLiteBackend:
         self._path = Path(path)
         self._caps = {"room": max_rooms, "inbox": max_users}
         self._vacancies: dict[str, int] = {}  # how many more of each there may be
-        self._announce: base.Announce | None = None
+        self._listener: base.Listener | None = None
         self._lock: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
@@ -96,9 +96,9 @@ class SQLiteBackend:
         self._read_slot = trio.CapacityLimiter(1)
 
     @asynccontextmanager
-    async def open(self, announce: base.Announce) -> AsyncGenerator[None]:
+    async def open(self, listener: base.Listener) -> AsyncGenerator[None]:
         """See `base.Backend.open`."""
-        self._announce = announce
+        self._listener = listener
         try:
             await trio.to_thread.run_sync(self._open)
             yield
@@ -147,9 +147,8 @@ class SQLiteBackend:
     async def write(self, batch: Sequence[base.Command]) -> list[Result]:
         """See `base.Backend.write`."""
         transaction = await trio.to_thread.run_sync(self._commit, batch, limiter=self._write_slot)
-        assert self._announce is not None, "the store is not open"
-        for log, entry in transaction.appended:
-            self._announce(log, entry)
+        assert self._listener is not None, "the store is not open"
+        self._listener.announce(transaction.appended)
         return transaction.results
 
     def _commit(self, batch: Sequence[base.Command]) -> _Transaction:
