@@ -334,7 +334,7 @@ cdef extern from *:
 
 @cython.final
 @cython.freelist(16)
-cdef class Call:
+cdef class _Call:
     """A coroutine of `MessageChannel`: begun when it is first resumed, and done at once where nothing has to be waited for.
 
     What has to be is left to another coroutine, or to what trio's own functions return.
@@ -384,6 +384,8 @@ cdef class Call:
         return 0
 
     def __await__(self):
+        if self._state == WAITING:
+            raise RuntimeError("coroutine is being awaited already")
         return self
 
     def __iter__(self):
@@ -451,8 +453,8 @@ cdef class Call:
             PyErr_WarnEx(RuntimeWarning, f"coroutine '{self._name()}' was never awaited".encode(), 1)
 
 
-cdef Call _call(MessageChannel channel, int kind, object message):
-    cdef Call call = Call.__new__(Call)
+cdef _Call _call(MessageChannel channel, int kind, object message):
+    cdef _Call call = _Call.__new__(_Call)
     call._channel = channel
     call._kind = <unsigned char>kind
     call._message = message
@@ -466,8 +468,8 @@ cdef int _returned(object value, PyObject **result) noexcept:
 
 
 cdef int _resume_call(PyObject *call, PyObject *value, PyObject **result) except -1:
-    return (<Call>call)._resume(<object>value, result)
+    return (<_Call>call)._resume(<object>value, result)
 
 
-wscore_fill_am_send(<PyTypeObject *>Call, _resume_call)
-Coroutine.register(Call)
+wscore_fill_am_send(<PyTypeObject *>_Call, _resume_call)
+Coroutine.register(_Call)

@@ -61,6 +61,8 @@ class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
         "_subprotocol",
     )
 
+    _session: Session
+
     def __init__(
         self,
         stream: trio.abc.Stream,

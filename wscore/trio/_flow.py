@@ -8,8 +8,10 @@ from importlib.util import find_spec
 
 from wscore import _framing
 
+_core: str = _framing.IMPLEMENTATION
+
 # As in ``_framing``: what was built and cannot be loaded raises.
-if _framing.IMPLEMENTATION == "cython" and find_spec("wscore._flow_c") is not None:
+if _core == "cython" and find_spec("wscore._flow_c") is not None:
     from wscore._flow_c import (
         MAX_UNSENT,
         MESSAGES_PER_CHECKPOINT,

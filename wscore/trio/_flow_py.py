@@ -331,7 +331,9 @@ class MessageChannel:
             session.proceed()
         return message
 
-    def _send(self, message: str | bytes | bytearray | memoryview) -> Coroutine[Any, Any, None] | None:
+    def _send(
+        self, message: str | bytes | bytearray | memoryview
+    ) -> Coroutine[Any, Any, None] | None:
         """Send a message, if that can be done at once; return what else has to be awaited."""
         session: Inbox = self._session
         wire = session.wire

@@ -39,7 +39,7 @@ import os
 import sys
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import outcome
 import trio
@@ -52,6 +52,7 @@ from ._errors import CloseReason, ConnectionClosed
 from ._flow import MAX_UNSENT, Inbox
 from ._options import Options
 from ._stream import LINGER_TIMEOUT, stream_endpoint
+from ._wire import Wire
 from ._wires import open_wire
 
 logger = logging.getLogger("wscore.trio")
@@ -128,6 +129,9 @@ class Session(Inbox):
         "pings",
         "remote",
     )
+
+    closed: CloseReason | None
+    wire: Wire
 
     def __init__(self, stream: trio.abc.Stream, core: Connection, options: Options) -> None:
         super().__init__(core, max(1, options.message_queue_size))
@@ -210,7 +214,7 @@ class Session(Inbox):
         """Wait for a message, while there is none; or raise `ConnectionClosed`."""
         if self.closed is not None:
             return self._refuse_message()
-        return trio.lowlevel.wait_task_rescheduled(Getter(self.getters))
+        return trio.lowlevel.wait_task_rescheduled(Getter(self.getters))  # noqa: ASYNC105
 
     async def _refuse_message(self) -> NoReturn:
         await trio.lowlevel.checkpoint()

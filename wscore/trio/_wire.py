@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+
 class Owner(Protocol):
     """What a wire tells the connection whose bytes it carries; none of these calls may raise."""
 
