@@ -26,7 +26,8 @@ from wscore.events import BytesMessage, Event, Ping, Pong, TextMessage
 from ._errors import CloseReason, ConnectionClosed
 from ._flow import MAX_UNSENT, MESSAGES_PER_CHECKPOINT, MessageChannel
 from ._options import Options
-from ._session import PingTicket, Session
+from ._pings import PingTicket
+from ._session import Session
 from ._stream import Endpoint
 
 # `async for` ends with these, and raises with all others: the peer has finished, or leaves.

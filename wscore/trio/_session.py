@@ -22,10 +22,6 @@ replies to all that came in one read leave in one write. They leave with the fir
 sent when no input is left, when a task waits for the next message, and in any case at the
 scheduler's next turn.
 
-*Answering pings.* The answers to what was read at once leave together. RFC 6455 section 5.5.3 lets
-us answer only the last of several pings, which is what a peer gets who sends more than
-`_PONGS_PER_READ` at once, or who does not read the pongs.
-
 *The end.* A connection goes through the phases below, and never back. `OPEN` ends when either side
 sends a Close; `CLOSING` when both have and ours has been sent; `LINGERING` when the peer has ended
 TCP. Every phase but the first has a deadline, and an error of the wire ends any of them.
@@ -35,7 +31,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import sys
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -49,10 +44,10 @@ from wscore.events import BytesMessage, CloseConnection, Event, Ping, Pong, Prep
 
 from ._deadlines import NO_BUCKET, current_deadlines
 from ._errors import CloseReason, ConnectionClosed
-from ._flow import MAX_UNSENT, Inbox
+from ._flow import MAX_UNSENT
 from ._options import Options
+from ._pings import Pings
 from ._stream import LINGER_TIMEOUT, stream_endpoint
-from ._wire import Wire
 from ._wires import open_wire
 
 logger = logging.getLogger("wscore.trio")
@@ -62,7 +57,6 @@ CLOSING: Final = 1
 LINGERING: Final = 2
 ENDED: Final = 3
 
-_PONGS_PER_READ = 64
 # Of what a lost peer had said before, so much is kept until the user takes it, in bytes: what is
 # left in the system's buffer, compressed, may be a thousand times as large.
 _KEPT_OF_LOST = 2**22
@@ -72,17 +66,6 @@ _LARGE = 16384
 # A violation directly behind messages is left unread for so long, in seconds, at most.
 _REPLY_TIMEOUT = 1.0
 _ABNORMAL_CLOSURE = 1006
-
-
-class PingTicket:
-    """A ping on its way."""
-
-    __slots__ = ("answered", "done", "sent_at")
-
-    def __init__(self, sent_at: float, done: trio.Event | None) -> None:
-        self.sent_at = sent_at
-        self.done = done
-        self.answered = False
 
 
 class Getter:
@@ -108,34 +91,25 @@ class Getter:
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-class Session(Inbox):
+class Session(Pings):
     """The state of a connection, and all that changes it; see the module."""
 
     __slots__ = (
         "_deadline",
         "_deadlines",
-        "_due_pong",
-        "_pinged_at",
         "_progress_at",
         "_replies_due",
         "_room",
         "bucket",
         "changed",
         "cut_reason",
-        "latency",
         "local",
-        "options",
         "phase",
-        "pings",
         "remote",
     )
 
-    closed: CloseReason | None
-    wire: Wire
-
     def __init__(self, stream: trio.abc.Stream, core: Connection, options: Options) -> None:
-        super().__init__(core, max(1, options.message_queue_size))
-        self.options = options
+        super().__init__(core, options)
         self.local = stream_endpoint(stream, local=True)
         self.remote = stream_endpoint(stream, local=False)
         self.phase = OPEN
@@ -144,13 +118,8 @@ class Session(Inbox):
         self._replies_due: float | None = None  # a violation behind messages is not read before
         self._room: int | None = None  # of a lost connection: bytes of messages that are still kept
         self.changed: trio.lowlevel.ParkingLot | None = None  # for all who wait for the rest
-        self._due_pong: bytes | None = None
-
-        self.pings: dict[bytes, PingTicket] | None = None
-        self.latency: float | None = None
         now = trio.current_time()
         self.last_received = now
-        self._pinged_at: float | None = None  # by the keepalive, which waits for a sign of life
         self._progress_at: float | None = None  # when it last took something of what is unsent
         self._deadline = 0.0  # of a phase that is not OPEN
         self.bucket = NO_BUCKET
@@ -181,7 +150,7 @@ class Session(Inbox):
     def _take_event(self, event: Event, pings: int) -> int:
         if isinstance(event, Ping):
             pings += 1
-            self._answer_ping(event, at_once=pings <= _PONGS_PER_READ)
+            self._answer_ping(event, pings)
         elif isinstance(event, Pong):
             self._resolve_pings(bytes(event.payload))
         elif isinstance(event, CloseConnection):
@@ -219,33 +188,6 @@ class Session(Inbox):
     async def _refuse_message(self) -> NoReturn:
         await trio.lowlevel.checkpoint()
         raise self.closed_error()
-
-    def _answer_ping(self, ping: Ping, *, at_once: bool) -> None:
-        if at_once and self.wire.unsent <= MAX_UNSENT:
-            self._append(ping.response())
-        else:
-            self._due_pong = ping.payload
-
-    def _answer_due_pong(self) -> None:
-        if self._due_pong is not None and self.wire.unsent <= MAX_UNSENT:
-            self._append(Pong(self._due_pong))
-            self._due_pong = None
-
-    def _resolve_pings(self, payload: bytes) -> None:
-        """Complete the ping with this payload, and those sent before it."""
-        if self.pings is None or payload not in self.pings:
-            return
-        self.latency = trio.current_time() - self.pings[payload].sent_at
-        while True:
-            first = next(iter(self.pings))
-            ticket = self.pings.pop(first)
-            ticket.answered = True
-            if ticket.done is not None:
-                ticket.done.set()
-            if first == payload:
-                break
-        if not self.pings:
-            self.pings = None
 
     def _take_close(self, event: CloseConnection) -> None:
         """Take the peer's Close, or the core's verdict on a violation: both are answered alike."""
@@ -355,45 +297,6 @@ class Session(Inbox):
         else:
             self.cut("close timeout" if self.closed is not None else None)
         return None
-
-    def _check_keepalive(self, now: float) -> float | None:
-        """Ping a silent peer, and cut one that stays silent."""
-        interval, timeout = self.options.ping_interval, self.options.ping_timeout
-        if interval is None:
-            return None
-        if not self.wire.reading or self.wire.unsent:
-            # Not to be read, it cannot show life; not reading, it would not get the ping.
-            self._pinged_at = None
-            self.last_received = now
-        elif self._pinged_at is not None and self.last_received < self._pinged_at:
-            due = self._pinged_at + (interval if timeout is None else timeout)
-            if now < due:
-                return due
-            if timeout is not None:
-                self.cut("ping timeout")
-                return None
-        due = self.last_received + interval
-        if now < due:
-            return due
-        payload = os.urandom(4)
-        if self.pings is not None:  # a peer may show life otherwise, and never answer a ping
-            self.pings = {key: kept for key, kept in self.pings.items() if kept.done is not None}
-        self.add_ping(payload, PingTicket(now, None))
-        self._append(Ping(payload))
-        self.flush()
-        self._pinged_at = now
-        return now + (interval if timeout is None else min(interval, timeout))
-
-    def add_ping(self, payload: bytes, ticket: PingTicket) -> None:
-        """Note that a ping is sent."""
-        if self.pings is None:
-            self.pings = {}
-        self.pings[payload] = ticket
-
-    def remove_ping(self, payload: bytes, ticket: PingTicket) -> None:
-        """Forget a ping for whose pong nobody waits any more."""
-        if self.pings is not None and self.pings.get(payload) is ticket:
-            del self.pings[payload]
 
     # The end
 
