@@ -101,7 +101,7 @@ cdef class Inbox:
 
     cdef public object core
     cdef public Py_ssize_t queue_size
-    cdef public object wire
+    cdef public SendQueue wire
     cdef public object closed
     cdef public list messages
     cdef public list getters
@@ -112,6 +112,7 @@ cdef class Inbox:
 
     def __init__(self, core, Py_ssize_t queue_size):
         self.core = core
+        self.wire = SendQueue()  # never None, and soon another
         self.queue_size = queue_size
         self.messages = []
         self.getters = []
@@ -125,7 +126,7 @@ cdef class Inbox:
         if self.open or self._awaits_close():
             (<OpenConnection?>self.core).feed(data)
             self._proceed()
-            if (<SendQueue?>self.wire).unsent and not self.messages:
+            if self.wire.unsent and not self.messages:
                 self.flush()
 
     def proceed(self):
@@ -136,7 +137,7 @@ cdef class Inbox:
         cdef bint full
         cdef SendQueue wire
         self._parse()
-        wire = <SendQueue?>self.wire
+        wire = self.wire
         full = self.more or len(self.messages) > self.queue_size
         if wire.unsent or not self.open:
             self._react()
@@ -262,7 +263,7 @@ cdef class MessageChannel:
     cdef object _wait(self):
         """What has to be awaited for a message, where none can be taken at once."""
         cdef Inbox session = self._session
-        if session.messages or session.more or (<SendQueue?>session.wire).unsent or self._received >= PER_CHECKPOINT:
+        if session.messages or session.more or session.wire.unsent or self._received >= PER_CHECKPOINT:
             return self._get_any()
         self._received = self._sent = 0
         return session.next_message()
@@ -270,7 +271,7 @@ cdef class MessageChannel:
     cdef object _sent_rest(self, object message):
         """Sends a message, if that can be done at once; what else has to be awaited, or None."""
         cdef Inbox session = self._session
-        cdef SendQueue wire = <SendQueue?>session.wire
+        cdef SendQueue wire = session.wire
         cdef bint replies = len(session.messages) != 0  # to one of many messages that are not all taken
         cdef bytes data
         if (
