@@ -86,10 +86,10 @@ coverage: $(VENV)/.stamp-dev  ## every branch of the core's Python part, on both
 	$(PY) -m coverage report
 
 wsproto-suite: $(VENV)/.stamp-dev  ## wsproto's own tests with wscore in its place
-	$(PY) tests/wsproto_suite/run.py
+	$(PY) tests/foreign_suites/of_wsproto.py
 
 trio-websocket-suite: $(VENV)/.stamp-dev  ## trio-websocket's own tests with wscore.trio in its place
-	$(PY) tests/trio_websocket_suite/run.py
+	$(PY) tests/foreign_suites/of_trio_websocket.py
 
 autobahn: $(VENV)/.stamp-dev  ## the Autobahn TestSuite's quick set; WSTEST names its wstest
 	$(PY) tests/autobahn/run.py $(AUTOBAHN_ARGS)

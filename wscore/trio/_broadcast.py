@@ -1,5 +1,5 @@
 """One message to many connections, encoded once, and none of them waits for another; imports the
-core and ``_connection``.
+core, ``_connection`` and ``_deadlines``.
 """
 
 from __future__ import annotations
@@ -7,10 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import trio
+
 from wscore.events import PreparedMessage
 from wscore.frame_protocol import CloseReason, FrameProtocol
 
 from ._connection import WebSocketConnection
+from ._deadlines import current_deadlines
 
 #: Bytes that a member may have unsent.
 MAX_UNSENT_BROADCAST = 2**20
@@ -34,6 +37,7 @@ class BroadcastResult:
     cut: tuple[WebSocketConnection, ...]
 
 
+@trio.lowlevel.enable_ki_protection
 def broadcast(
     connections: Iterable[WebSocketConnection],
     message: str | bytes | bytearray | memoryview,
@@ -59,7 +63,9 @@ def broadcast(
         One member's failure is nobody else's, and is not raised.
 
     Args:
-        connections: the members; servers' or clients' connections of this trio run.
+        connections: the members; servers' or clients' connections. Those that are open are of this
+            trio run: with another one, in a thread of its own, speak through a
+            `trio.lowlevel.TrioToken`.
         message: a str is sent as text, bytes as binary.
         max_unsent: bytes that a member may have unsent with this message.
         code: close code for members that are too slow: 1013, as those who try again later, and
@@ -70,6 +76,7 @@ def broadcast(
         ValueError: ``message`` is neither str nor bytes, or cannot be encoded. Nothing was sent.
         LocalProtocolError: the code or the reason may not be sent. Nothing was sent.
         TypeError: a member is no `WebSocketConnection`. Nothing was sent.
+        RuntimeError: an open member belongs to another trio run, or this is none. Nothing was sent.
     """
     if not isinstance(message, (str, bytes, bytearray, memoryview)):
         raise ValueError(f"a message is str or bytes, not {type(message).__name__}")
@@ -79,9 +86,13 @@ def broadcast(
         message = bytes(message)
     FrameProtocol(client=False, extensions=[]).close(code, reason)
     members = list(connections)
+    deadlines = current_deadlines()  # of this trio run
     for connection in members:
         if not isinstance(connection, WebSocketConnection):
             raise TypeError(f"a member is a WebSocketConnection, not {type(connection).__name__}")
+        session = connection._session
+        if session._deadlines is not deadlines and session.closed is None:
+            raise RuntimeError(f"{connection} belongs to another trio run")
     prepared = PreparedMessage(message)  # type: ignore[arg-type]
     delivered = queued = skipped = 0
     cut = []

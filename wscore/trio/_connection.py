@@ -11,10 +11,14 @@ encodes (cancelled there, it has sent nothing) and after (cancelled there, the f
 later). A message is handed to a waiting task together with its wake-up, so that no cancellation
 comes between the two and nothing is lost.
 
+*Interruption.* trio lets `KeyboardInterrupt` strike between any two instructions of a task. In the
+middle of what changes the state it would leave that half done, so it is kept out of these methods,
+and is raised in the main task instead.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 from itertools import chain
 
@@ -64,6 +68,7 @@ class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
 
     _session: Session
 
+    @trio.lowlevel.enable_ki_protection
     def __init__(
         self,
         stream: trio.abc.Stream,
@@ -153,6 +158,7 @@ class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
 
     # Receiving and sending: the rest of `MessageChannel`
 
+    @trio.lowlevel.enable_ki_protection
     async def _get_any(self) -> str | bytes:
         session = self._session
         if self._received >= MESSAGES_PER_CHECKPOINT:
@@ -173,6 +179,7 @@ class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
     def _is_end(self, error: Exception) -> bool:
         return isinstance(error, ConnectionClosed) and error.reason.code in _NORMAL_ENDS
 
+    @trio.lowlevel.enable_ki_protection
     async def _send_any(self, message: str | bytes | bytearray | memoryview) -> None:
         event = _message_event(message)
         session = self._session
@@ -194,6 +201,7 @@ class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
 
     # Pings
 
+    @trio.lowlevel.enable_ki_protection
     async def ping(self, payload: bytes | None = None) -> None:
         """Send a ping and wait for its pong.
 
@@ -226,6 +234,7 @@ class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
         if not ticket.answered:
             raise session.closed_error()
 
+    @trio.lowlevel.enable_ki_protection
     async def pong(self, payload: bytes | None = None) -> None:
         """Send an unsolicited pong, a one-way sign of life (RFC 6455 section 5.5.3).
 
@@ -281,6 +290,7 @@ class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
         """
         await self.close_in_time(code, reason)
 
+    @trio.lowlevel.enable_ki_protection
     async def close_in_time(self, code: int = 1000, reason: str | None = None) -> bool:
         """Do what `aclose` does; return False if the peer took too long and the stream was cut."""
         session = self._session
@@ -303,6 +313,12 @@ class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
 
     def __str__(self) -> str:
         return f"{'client' if self.is_client else 'server'} connection with {self.remote}"
+
+
+# In C nothing strikes. What that calls is protected where it is defined.
+for _method in (MessageChannel.get_message, MessageChannel.send_message):
+    if inspect.isfunction(_method):
+        trio.lowlevel.enable_ki_protection(_method)
 
 
 def _message_event(message: object) -> Event:

@@ -133,6 +133,7 @@ class Session(Pings):
 
     # Receiving: called by the wire
 
+    @trio.lowlevel.enable_ki_protection
     def _awaits_close(self) -> bool:
         """What a peer says behind our Close is read, so that his is seen; behind his, dropped."""
         return self.phase == CLOSING and self.core.state is not ConnectionState.CLOSED
@@ -143,10 +144,12 @@ class Session(Pings):
             self._set_closed(CloseReason(_ABNORMAL_CLOSURE))
             self.wire.close()
 
+    @trio.lowlevel.enable_ki_protection
     def _react(self) -> None:
         self._answer_due_pong()
         self._step()
 
+    @trio.lowlevel.enable_ki_protection
     def _take_event(self, event: Event, pings: int) -> int:
         if isinstance(event, Ping):
             pings += 1
@@ -157,6 +160,7 @@ class Session(Pings):
             self._take_close(event)
         return pings
 
+    @trio.lowlevel.enable_ki_protection
     def _count_kept(self, taken: list[str | bytes]) -> None:
         """Keep no more of a lost peer's messages once they are too much."""
         if self._room is None:
@@ -165,6 +169,7 @@ class Session(Pings):
         if self._room < 0:
             self.discarding = True
 
+    @trio.lowlevel.enable_ki_protection
     def _awaits_replies(self, delivered: bool) -> bool:
         now = trio.current_time()
         if self._replies_due is None:
@@ -179,6 +184,7 @@ class Session(Pings):
         self._replies_due = -math.inf
         self.proceed()
 
+    @trio.lowlevel.enable_ki_protection
     def next_message(self) -> Coroutine[Any, Any, str | bytes]:
         """Wait for a message, while there is none; or raise `ConnectionClosed`."""
         if self.closed is not None:
@@ -222,6 +228,7 @@ class Session(Pings):
         if self.phase == OPEN and self.core.state is ConnectionState.OPEN:
             self.wire.append(self.core.send(event))
 
+    @trio.lowlevel.enable_ki_protection
     def flush(self) -> None:
         """Send what was queued, as far as the system takes it."""
         self.wire.flush()
@@ -229,6 +236,7 @@ class Session(Pings):
         if self.phase != OPEN:
             self._step()
 
+    @trio.lowlevel.enable_ki_protection
     def watch_sending(self) -> None:
         """Have the peer cut, in time, if it takes nothing of what is unsent."""
         if self.wire.unsent and self._progress_at is None:

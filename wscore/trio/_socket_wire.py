@@ -105,6 +105,7 @@ class SocketWire(SendQueue):
 
     # Receiving
 
+    @trio.lowlevel.enable_ki_protection
     def set_reading(self, reading: bool) -> None:
         """Go on reading, or stop."""
         self.reading = reading
@@ -138,6 +139,7 @@ class SocketWire(SendQueue):
 
     # Sending
 
+    @trio.lowlevel.enable_ki_protection
     def send(self, data: bytes) -> None:
         """Send bytes, now or as soon as possible."""
         if self.pieces:
@@ -174,6 +176,7 @@ class SocketWire(SendQueue):
                     self._enqueue(header[sent:] + octets[max(0, sent - len(header)) :])
                     self._begun = sent > 0
 
+    @trio.lowlevel.enable_ki_protection
     def append(self, data: bytes) -> None:
         """Send bytes together with what follows, at the scheduler's next turn at the latest."""
         if not self.broken:

@@ -2,7 +2,8 @@
 transport's leaves.
 
 The tasks are system tasks, as the connection belongs to no nursery. So nothing may escape them: an
-exception of a system task ends the whole trio run.
+exception of a system task ends the whole trio run. `KeyboardInterrupt` does not strike in a system
+task, but would in the tasks of its nursery.
 """
 
 from __future__ import annotations
@@ -81,12 +82,14 @@ class StreamWire(SendQueue):
 
     # Receiving
 
+    @trio.lowlevel.enable_ki_protection
     def set_reading(self, reading: bool) -> None:
         """Go on reading, or stop."""
         self.reading = reading
         if reading:
             self._changed.unpark_all()
 
+    @trio.lowlevel.enable_ki_protection
     async def _read(self) -> None:
         while True:
             while not self.reading:
@@ -105,6 +108,7 @@ class StreamWire(SendQueue):
 
     # Sending
 
+    @trio.lowlevel.enable_ki_protection
     def send(self, data: bytes) -> None:
         """Let the writing task send bytes."""
         if not self.broken:
@@ -115,6 +119,7 @@ class StreamWire(SendQueue):
         """Let the writing task send two pieces as one."""
         self.send(header + payload)
 
+    @trio.lowlevel.enable_ki_protection
     def append(self, data: bytes) -> None:
         """The same as `send`: the writing task runs at the next turn, and joins what it finds."""
         self.send(data)
@@ -122,6 +127,7 @@ class StreamWire(SendQueue):
     def flush(self) -> None:
         """Nothing to do: the writing task knows already."""
 
+    @trio.lowlevel.enable_ki_protection
     async def _write(self) -> None:
         try:
             while not self._eof_due or self.pieces:
