@@ -12,7 +12,7 @@ from contextlib import suppress
 import trio
 
 from ._driver import Driver
-from ._flow import SendQueue
+from ._send_queue import NotingQueue
 from ._wire import Owner
 
 # Offered to the system in one turn, in bytes, before others have theirs.
@@ -24,7 +24,7 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 _ENDING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 
-class SocketWire(SendQueue):
+class SocketWire(NotingQueue):
     """See `Wire`; made of a trio socket stream, which is empty afterwards.
 
     Args:

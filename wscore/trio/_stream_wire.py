@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import trio
 
-from ._flow import SendQueue
+from ._send_queue import NotingQueue
 from ._stream import LINGER_TIMEOUT, abort
 from ._wire import Owner
 
@@ -22,7 +22,7 @@ from ._wire import Owner
 _WRITE_SIZE = 16384
 
 
-class StreamWire(SendQueue):
+class StreamWire(NotingQueue):
     """See `Wire`.
 
     Args:

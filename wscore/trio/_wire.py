@@ -15,6 +15,7 @@ for every other trio stream.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -73,6 +74,12 @@ class Wire(Protocol):
 
     def flush(self) -> None:
         """Send what was appended."""
+
+    def note(self, sizes: Sequence[int], *, counted: bool) -> None:
+        """Note of which sizes the messages are that were sent last, some of which is unsent."""
+
+    def messages_unsent(self) -> int:
+        """How many of the messages that were noted, and count, have a part that is unsent."""
 
     def drop_unsent(self) -> None:
         """Forget what is unsent, but for a piece that was begun."""
