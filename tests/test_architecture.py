@@ -45,7 +45,9 @@ LAYERS: list[set[str]] = [
     {"events", "extensions"},
     {"connection"},
     {"_upgrade", "handshake"},
+    {"_alias"},
     {"__init__", "__main__"},
+    {"as_wsproto", "_stand_in"},
     {"trio"},
     {"chat"},
 ]
@@ -353,6 +355,7 @@ def test_the_public_names_of_the_package() -> None:
         "ConnectionType",
         "WSConnection",
         "__version__",
+        "install_as_wsproto",
     ]
     assert all(hasattr(wscore, name) for name in wscore.__all__)
 
