@@ -125,7 +125,9 @@ if __name__ == "__main__":
 def test_processes_started_otherwise_get_it_too(tmp_path: Path, generations: int) -> None:
     text = LOOK
     for _ in range(generations):
-        text = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {text!r}], check=True)"
+        text = (
+            f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {text!r}], check=True)"
+        )
     path = program(tmp_path, text)
     assert python("-m", "wscore.as_wsproto", path) == (0, "wscore wscore\n", "")
 

@@ -7,7 +7,6 @@ import trio_websocket
 import wsproto
 
 
-
 async def echo(request: trio_websocket.WebSocketRequest) -> None:
     ws = await request.accept(subprotocol="b")
     try:
