@@ -1,4 +1,4 @@
-"""Puts this package in wsproto's place in the running interpreter; imports nothing of it by itself."""
+"""Puts this package in wsproto's place in the running interpreter; imports it when asked to."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a program.
 
     Args:
-        argv: ``-m`` and a module's name, or a script's path, then the program's own arguments; those
-            of the process when None.
+        argv: ``-m`` and a module's name, or a script's path, then the program's own arguments;
+            those of the process when None.
 
     Returns:
         The exit status: 0, or 2 where there was nothing to run; a program that exits by itself does

@@ -2,7 +2,7 @@
 
 Each library's newest source distribution, and what its tests need, come through pip into an
 environment of its own under build/dependants. Exit status 0 only if what passes on wsproto passes
-on wscore. Some of these tests fail now and then on either; so one that failed here gets a second try.
+on wscore. Some of these tests fail now and then on either, so they get a second try.
 
     python tests/dependants_suites/run.py [LIBRARY ...]
 """

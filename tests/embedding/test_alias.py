@@ -1,4 +1,4 @@
-"""wscore in wsproto's place: in a program, in the processes it starts, and not when it is too late."""
+"""wscore in wsproto's place: in a program, and in those it starts; not when it is too late."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ LOOK = """
 import wsproto, wsproto.events, sys
 from wsproto.connection import Connection
 from wsproto import WSConnection
-print(*sorted({x.__module__.partition(".")[0] for x in (WSConnection, Connection)}), wsproto.__name__)
+home = {x.__module__.partition(".")[0] for x in (WSConnection, Connection)}
+print(*sorted(home), wsproto.__name__)
 """
 
 

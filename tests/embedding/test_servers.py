@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import websocket
-from end_to_end.other_clients import Aiohttp, Client, Websockets, WebsocketClient
+from end_to_end.other_clients import Aiohttp, Client, WebsocketClient, Websockets
 
 import wscore
 

@@ -1,4 +1,4 @@
-"""A client on a library that speaks through wsproto: ``client.py LIBRARY ws://HOST:PORT /PATH ...``.
+"""A client on a library that speaks through wsproto: ``client.py LIBRARY URL /PATH ...``.
 
 Prints what it saw as JSON.
 """
