@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from vectors import KEY, VIOLATIONS, server_frame
 
 from wscore.connection import CLIENT, Connection
+from wscore.errors import LocalProtocolError
 from wscore.events import Ping
 from wscore.extensions import PerMessageDeflate
 from wscore.frame_protocol import CloseReason, RsvBits
@@ -132,6 +133,25 @@ class TestTheSameAsEvents:
         assert close.code == violation.code
         assert decoder.closed
         assert one.take_messages(9) == []
+
+    @pytest.mark.parametrize("first", [0x83, 0x80, 0xC1, 0x09])
+    def test_a_violation_is_known_before_it_is_an_event(
+        self, framing: ModuleType, first: int
+    ) -> None:
+        one = connection(framing)
+        one.receive_data(server_frame(0x81, b"a"))
+        assert one.take_messages(9) == ["a"]
+        assert not one.violated
+        assert not one._decoder.violated
+        one.receive_data(server_frame(0x81, b"b") + server_frame(first, b"x"))
+        assert one.take_messages(9) == ["b"]
+        assert one.violated
+        assert one._decoder.violated
+        one.send_message("the answer")
+        assert [event.code for event in one.events()] == [1002]
+        assert not one.violated
+        with pytest.raises(LocalProtocolError):
+            one.send_message("too late")
 
     def test_bytes_behind_a_violation_are_dropped(self, framing: ModuleType) -> None:
         one = connection(framing)

@@ -111,6 +111,11 @@ class FrameDecoder:
         return self._closed
 
     @property
+    def violated(self) -> bool:
+        """Whether a violation was found that has not been given out yet."""
+        return self._violation is not None
+
+    @property
     def message_room(self) -> int:
         """Bytes that the message under way may still take; a decompressing extension must not
         exceed it.

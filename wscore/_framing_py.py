@@ -169,6 +169,13 @@ class OpenConnection:
         """
         return [] if self._queue else self._decoder.take_messages(limit)
 
+    @property
+    def violated(self) -> bool:
+        """Whether :meth:`take_messages` met a violation behind what it returned. It is the next
+        event then, and until that is taken, messages can be sent.
+        """
+        return self._decoder.violated
+
     def _queued_events(self, queue: deque[Event]) -> Iterator[Event]:
         while queue:
             yield queue.popleft()

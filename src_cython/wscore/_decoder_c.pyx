@@ -85,6 +85,11 @@ cdef class FrameDecoder:
         return self._closed
 
     @property
+    def violated(self):
+        """Whether a violation was found that has not been given out yet."""
+        return self._violation is not None
+
+    @property
     def message_room(self):
         """Bytes that the message under way may still take; a decompressing extension must not exceed it."""
         return self._max_message - self._size

@@ -111,6 +111,11 @@ cdef class OpenConnection:
         """take_messages($self, limit)\n--\n\nReturns the data of the messages that are the next events. See the Python twin."""
         return [] if self._queue else self._framer.take(limit)
 
+    @property
+    def violated(self):
+        """Whether a violation is the next event, behind messages that were taken. See the Python twin."""
+        return self._framer._violation is not None
+
     def _queued_events(self, queue):
         while queue:
             yield queue.popleft()

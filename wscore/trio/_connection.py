@@ -162,8 +162,9 @@ class WebSocketConnection(trio.abc.AsyncResource):
         """Return the next message, a str for a text message and bytes for a binary one.
 
         Messages that were received before the peer's Close, or before the connection was lost, are
-        still returned after it. A cancelled call loses no message. The call is a checkpoint
-        whenever it has to wait, and at least once in 64 messages received.
+        still returned after it. A violation directly behind messages ends the connection when they
+        were taken and the next is asked for, or after a second. A cancelled call loses no message.
+        The call is a checkpoint whenever it has to wait, and at least once in 64 messages received.
 
         Raises:
             ConnectionClosed: the connection is closed and its last message was returned, or
@@ -179,6 +180,8 @@ class WebSocketConnection(trio.abc.AsyncResource):
                 session.flush()
             if not messages:  # a connection found lost by the flush is read to its end
                 self._received = self._sent = 0
+                if session.more:
+                    session.replied()
                 if session.closed is not None:
                     await trio.lowlevel.checkpoint()
                     raise session.closed_error()

@@ -13,6 +13,10 @@ piece at a time; the core holds the rest of it. A server also stops reading a pe
 himself, from `MAX_UNSENT` bytes on, so that requests cannot pile up replies. A client does not, as
 two ends that both wait for the other to read first would wait for ever.
 
+*A violation* directly behind messages is left unread until a task has taken these and asks for the
+next, so that replies to them can still be sent; nothing else is read meanwhile. A handler that does
+not ask hears of it after `_REPLY_TIMEOUT`.
+
 *Sending.* While more of the peer's messages wait to be taken, what is sent is only queued: the
 replies to all that came in one read leave in one write. They leave with the first message that is
 sent when no input is left, when a task waits for the next message, and in any case at the
@@ -30,6 +34,7 @@ TCP. Every phase but the first has a deadline, and an error of the wire ends any
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from contextlib import suppress
@@ -67,6 +72,8 @@ _KEPT_OF_LOST = 2**22
 _MESSAGE_COST = 64
 # From this size on, in bytes, a server's binary message is not copied to stand behind its header.
 _LARGE = 16384
+# A violation directly behind messages is left unread for so long, in seconds, at most.
+_REPLY_TIMEOUT = 1.0
 _ABNORMAL_CLOSURE = 1006
 
 
@@ -108,6 +115,7 @@ class Session:
         "_last_received",
         "_pinged_at",
         "_progress_at",
+        "_replies_due",
         "_room",
         "bucket",
         "changed",
@@ -140,6 +148,7 @@ class Session:
         self.queue_size = max(1, options.message_queue_size)
         self.more = False  # the core may hold more events
         self._discarding = False  # nobody wants messages any more
+        self._replies_due: float | None = None  # a violation behind messages is not read before
         self._room: int | None = None  # of a lost connection: bytes of messages that are still kept
         self.getters: list[Getter] = []
         self.changed: trio.lowlevel.ParkingLot | None = None  # for all who wait for the rest
@@ -209,6 +218,9 @@ class Session:
                         self.more = True
                         return
                 continue
+            if core.violated and self._awaits_replies(count > 0):
+                self.more = True
+                return
             event = next(core.events(), None)
             if event is None:
                 self.more = False
@@ -220,6 +232,25 @@ class Session:
                 self._resolve_pings(bytes(event.payload))
             elif isinstance(event, CloseConnection):
                 self._take_close(event)
+
+    def _awaits_replies(self, delivered: bool) -> bool:
+        """Whether a violation is to be left unread, so that the messages before it are answered.
+
+        Args:
+            delivered: there were messages directly before it.
+        """
+        now = trio.current_time()
+        if self._replies_due is None:
+            if not delivered and not self.messages:
+                return False
+            self._replies_due = now + _REPLY_TIMEOUT
+            self._deadlines.schedule(self, self._replies_due)
+        return self.phase == OPEN and now < self._replies_due
+
+    def replied(self) -> None:
+        """Go on behind the messages taken, as a task asks for the next one, and there is none."""
+        self._replies_due = -math.inf
+        self.proceed()
 
     def _take_messages(self, taken: list[str | bytes]) -> None:
         """Give messages to those who wait for one, and keep the rest."""
@@ -337,6 +368,10 @@ class Session:
             return None
         if self.phase != OPEN:
             return self._check_closing(now)
+        if self._replies_due is not None:
+            self.proceed()
+            if self.phase != OPEN:
+                return self._deadline
         again = self._check_keepalive(now)
         if self._progress_at is not None and self.phase == OPEN:
             due = self._progress_at + self.options.send_timeout
@@ -344,6 +379,8 @@ class Session:
                 self.cut("send timeout")
                 return None
             again = due if again is None else min(due, again)
+        if self._replies_due is not None:
+            again = self._replies_due if again is None else min(self._replies_due, again)
         return again
 
     def _check_closing(self, now: float) -> float | None:
