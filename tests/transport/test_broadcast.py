@@ -17,7 +17,13 @@ from transport.peer import (
 from trio.testing import wait_all_tasks_blocked
 
 from wscore.events import PreparedMessage
-from wscore.trio import CloseReason, ConnectionClosed, broadcast, wrap_client_stream, wrap_server_stream
+from wscore.trio import (
+    CloseReason,
+    ConnectionClosed,
+    broadcast,
+    wrap_client_stream,
+    wrap_server_stream,
+)
 from wscore.utilities import LocalProtocolError
 
 
