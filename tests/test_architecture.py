@@ -50,6 +50,7 @@ LAYERS: list[set[str]] = [
     {"as_wsproto", "_stand_in"},
     {"trio"},
     {"chat"},
+    {"examples"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
@@ -57,6 +58,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 THIRD_PARTY = {
     "handshake": {"h11"},
     "trio": {"trio", "h11", "idna", "outcome", "python_socks"},
+    "examples": {"trio", "h11", "h2", "coredis"},
     "chat": {"trio", "msgspec"},
 }
 

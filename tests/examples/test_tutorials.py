@@ -10,7 +10,8 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -328,3 +329,39 @@ def test_the_pages_in_a_browser() -> None:
                         assert page.locator("#log li").count() == 1
                 for page in pages:
                     page.close()
+
+
+@contextmanager
+def running_redis(folder: Path) -> Iterator[str]:
+    """A real Redis with nothing on disk."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["redis-server", "--port", str(port), "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert any("Ready to accept connections" in line for line in process.stdout)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_room_chat_shares_groups_through_redis(tmp_path: Path) -> None:
+    path = "/room/" + quote("二/:", safe="") + "/"
+    with ExitStack() as stack:
+        redis = stack.enter_context(ExitStack())
+        url = redis.enter_context(running_redis(tmp_path))
+        addresses = [stack.enter_context(running("room_chat", "--redis", url)) for _ in range(2)]
+        one, two = (stack.enter_context(visit(address, path)) for address in addresses)
+        other = stack.enter_context(visit(addresses[1], "/room/else/"))
+        for text in ("hello", "", "你好"):
+            one.send(text)
+            assert one.recv(timeout=10) == two.recv(timeout=10) == text
+        silent(one, two, other)
+        redis.close()
+        two.send("nobody hears this, and its sender is told")
+        with pytest.raises(ConnectionClosed):
+            two.recv(timeout=30)
+        assert two.close_code == 1013
+        silent(one)

@@ -57,5 +57,4 @@ def with_wsconnection(sock: socket.socket, data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    ways = {"library": with_wsconnection, "hand": by_hand}
-    sys.exit(_blocking.main(__doc__, "Handshake by hand", ways))
+    sys.exit(_blocking.main(__doc__, "By hand", {"library": with_wsconnection, "hand": by_hand}))
