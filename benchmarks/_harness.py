@@ -9,7 +9,9 @@ result once, and one that is not as expected is an error.
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import os
 import statistics
 import timeit
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +21,8 @@ from typing import Any
 
 #: The contender whose times the others are compared with.
 US = "wscore"
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 @dataclass(frozen=True)
@@ -97,9 +101,14 @@ def warm_allocator() -> None:
 
     glibc gives a block above its threshold back to the system when it is freed, and takes it again
     page by page; the threshold grows to the largest block freed so far, up to 32 MiB. Otherwise a
-    row with 1 MiB messages would measure what the rows before it have freed.
+    row with 1 MiB messages would measure what the rows before it have freed, and one with 64 MiB
+    mostly the system. Here it keeps what is freed.
     """
     bytes(31 << 20)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:  # glibc, with the numbers of its malloc.h
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 1 << 30)
 
 
 def check_work(row: Row) -> None:

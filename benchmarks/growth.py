@@ -11,6 +11,7 @@ import gc
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -37,14 +38,14 @@ class Work:
         kind: Its name but for the size.
         size: Bytes of the message.
         chunks: Makes what is received, for a size.
-        parts: Our other sizes, as divisors of the first.
+        parts: Our other sizes, as parts of the first.
         peer_size: Bytes for a peer, whose time is long.
     """
 
     kind: str
     size: int
     chunks: Callable[[int], Sequence[bytes]]
-    parts: Sequence[int]
+    parts: Sequence[Fraction]
     peer_size: int
 
     @property
@@ -66,10 +67,12 @@ def frame(size: int, chunk: int) -> list[bytes]:
     return in_chunks(encode_frame(FIN | TEXT, ascii_text(size).encode(), KEY), chunk)
 
 
+QUARTERS = [Fraction(1, 4), Fraction(1, 16)]
+HALF = [Fraction(1, 2)]
 WORKS = [
-    Work("in 1-byte fragments", MIB // SCALE, fragments, (4, 16), 4 * 1024),
-    Work("frame byte by byte", MIB // SCALE, partial(frame, chunk=1), (4, 16), 4 * 1024),
-    Work("message in 64 KiB chunks", 64 * MIB // SCALE, partial(frame, chunk=CHUNK), (2,), 4 * MIB),
+    Work("in 1-byte fragments", MIB // SCALE, fragments, QUARTERS, 4 * 1024),
+    Work("frame byte by byte", MIB // SCALE, partial(frame, chunk=1), QUARTERS, 4 * 1024),
+    Work("message in 64 KiB chunks", 64 * MIB // SCALE, partial(frame, chunk=CHUNK), HALF, 4 * MIB),
 ]
 
 
@@ -109,7 +112,7 @@ def rows(peers: Sequence[Peer]) -> Iterator[Row]:
         size = work.size
         contenders = [_contender(US, us, work, size)]
         for part in work.parts:
-            contenders.append(_contender(f"{US}, 1/{part}", us, work, size // part))
+            contenders.append(_contender(f"{US}, {part}", us, work, int(size * part)))
         for peer in peers:
             if isinstance(peer, WsprotoApi):
                 contenders.append(_contender(peer.name, peer, work, work.peer_size))

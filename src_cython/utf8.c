@@ -10,22 +10,24 @@
 #include <immintrin.h>
 #endif
 
+/* So many bytes are counted in a byte each; a number that the compiler knows, and vectors divide. */
+#define COUNTED 128
+
+static inline size_t measure(const unsigned char *src, size_t n, unsigned char *largest) {
+    unsigned char leads = 0, most = 0;
+    for (size_t i = 0; i < n; i++) {
+        leads = (unsigned char)(leads + ((src[i] & 0xC0) != 0x80));
+        most = src[i] > most ? src[i] : most;
+    }
+    if (most > *largest) *largest = most;
+    return leads;
+}
+
 size_t utf8_measure(const unsigned char *src, size_t n, unsigned char *largest) {
     size_t count = 0, i = 0;
-    unsigned char most = 0;
-    while (i < n) {                     /* in blocks, so that the compiler can count in bytes */
-        size_t block = n - i < 255 ? n - i : 255;
-        unsigned char leads = 0;
-        for (size_t j = 0; j < block; j++) {
-            unsigned char byte = src[i + j];
-            leads = (unsigned char)(leads + ((byte & 0xC0) != 0x80));
-            most = byte > most ? byte : most;
-        }
-        count += leads;
-        i += block;
-    }
-    *largest = most;
-    return count;
+    *largest = 0;
+    for (; n - i >= COUNTED; i += COUNTED) count += measure(src + i, COUNTED, largest);
+    return count + measure(src + i, n - i, largest);
 }
 
 static inline int continues(unsigned char byte) { return (byte & 0xC0) == 0x80; }

@@ -34,6 +34,7 @@ LAYERS: list[set[str]] = [
         "_deflate_parameters",
         "_close_payload",
         "_http_head",
+        "_inbound_hooks",
         "_mask_keys",
         "errors",
         "typing",
@@ -65,6 +66,8 @@ THIRD_PARTY = {
 # Imports against the arrows, each under TYPE_CHECKING only, with its reason.
 JUSTIFIED = {
     ("errors", "events"): "RemoteProtocolError.event_hint is an event",
+    ("_inbound_hooks", "extensions"): "it calls the hooks of those that it is given",
+    ("_inbound_hooks", "_decoder_py"): "these hooks are given the decoder",
     ("_decoder_py", "extensions"): "FrameDecoder is given extensions, whose hooks it calls",
     ("_framing_py", "extensions"): "OpenConnection is given the one that compresses messages",
     (

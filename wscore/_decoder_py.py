@@ -14,6 +14,7 @@ from ._close_payload import decode_close_payload
 from ._codes import CloseReason, Opcode, RsvBits
 from ._deflate import MAX_ROOM, TAIL
 from ._events_py import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
+from ._inbound_hooks import offer_header, run_payload
 from ._primitives_py import MAX_LENGTH, apply_mask_inplace, bytes_view
 from .errors import ParseFailed
 
@@ -295,22 +296,12 @@ class FrameDecoder:
             raise ParseFailed(f"message of more than {self._max_fragments} frames", too_big)
 
     def _offer_header(self, opcode: Opcode, rsv: RsvBits, length: int) -> None:
-        """Shows the header to the extensions; a reserved bit that none of them claims is a
-        violation.
-        """
         if self._deflate is not None:
             self._note_compression(opcode, rsv)
             return
-        claimed = [False, False, False]
         self._in_hook = True
-        for extension in self._extensions:
-            answer = extension.frame_inbound_header(self, opcode, rsv, length)
-            if isinstance(answer, CloseReason):
-                raise ParseFailed("frame header refused by an extension", answer)
-            claimed = [a or b for a, b in zip(claimed, answer, strict=True)]
+        offer_header(self, self._extensions, opcode, rsv, length)
         self._in_hook = False
-        if any(found and not known for found, known in zip(rsv, claimed, strict=True)):
-            raise ParseFailed("reserved bit set that no extension uses")
 
     def _note_compression(self, opcode: Opcode, rsv: RsvBits) -> None:
         """Does what the deflating extension's hook would: RSV1 marks a message by its first frame
@@ -354,7 +345,9 @@ class FrameDecoder:
             if self._compressed and self._opcode is not None and not self._opcode.iscontrol():
                 piece = self._inflate(piece, self._fin and self._remaining == 0)
         elif self._extensions:
-            piece = self._run_extensions(piece)
+            self._in_hook = True
+            piece = run_payload(self, self._extensions, piece, self._remaining == 0, self._fin)
+            self._in_hook = False
         return piece
 
     def _inflate(self, piece: bytes, ends: bool) -> bytes:
@@ -366,23 +359,6 @@ class FrameDecoder:
         if isinstance(result, CloseReason):
             raise ParseFailed("payload refused by an extension", result)
         return result
-
-    def _run_extensions(self, piece: bytes) -> bytes:
-        self._in_hook = True
-        for extension in self._extensions:
-            result = extension.frame_inbound_payload_data(self, piece)
-            if isinstance(result, CloseReason):
-                raise ParseFailed("payload refused by an extension", result)
-            piece = bytes(memoryview(result))
-        if self._remaining == 0:
-            for extension in self._extensions:
-                final = extension.frame_inbound_complete(self, self._fin)
-                if isinstance(final, CloseReason):
-                    raise ParseFailed("payload refused by an extension", final)
-                if final is not None:
-                    piece += final
-        self._in_hook = False
-        return piece
 
     def _read_control(self) -> Event:
         opcode = self._opcode

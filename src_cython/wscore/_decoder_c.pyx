@@ -19,6 +19,7 @@ from wscore._primitives_c cimport MAX_LENGTH, copied, mask, utf8_str, xor_mask_k
 from wscore._close_payload import decode_close_payload
 from wscore._codes import CloseReason, Opcode, RsvBits
 from wscore._deflate import MAX_ROOM, TAIL
+from wscore._inbound_hooks import offer_header, run_payload
 from wscore.errors import ParseFailed
 
 cdef extern from "Python.h":
@@ -41,7 +42,7 @@ cdef enum:
 cdef bytes _TAIL = TAIL
 cdef uint64_t _MAX_ROOM = MAX_ROOM
 
-# What the hooks of extensions are shown, made once.
+# What the hooks of extensions are shown.
 cdef dict _OPCODES = {int(opcode): opcode for opcode in Opcode}
 cdef list _RSV_BITS = [RsvBits(bool(bits & 4), bool(bits & 2), bool(bits & 1)) for bits in range(8)]
 
@@ -319,19 +320,9 @@ cdef class FrameDecoder:
         return 0
 
     cdef int _offer_header(self, int opcode, unsigned char first, uint64_t length) except -1:
-        """Shows the header to the extensions; a reserved bit that none of them claims is a violation."""
-        cdef unsigned char claimed = 0
-        rsv = _RSV_BITS[(first >> 4) & 7]
         self._in_hook = True
-        for extension in self._extensions:
-            answer = extension.frame_inbound_header(self, _OPCODES[opcode], rsv, length)
-            if isinstance(answer, CloseReason):
-                raise ParseFailed("frame header refused by an extension", answer)
-            used1, used2, used3 = answer
-            claimed |= (0x40 if used1 else 0) | (0x20 if used2 else 0) | (0x10 if used3 else 0)
+        offer_header(self, self._extensions, _OPCODES[opcode], _RSV_BITS[(first >> 4) & 7], length)
         self._in_hook = False
-        if first & 0x70 & ~claimed:
-            raise ParseFailed("reserved bit set that no extension uses")
         return 0
 
     cdef int _note_compression(self, int opcode, unsigned char first) except -1:
@@ -357,20 +348,8 @@ cdef class FrameDecoder:
         return result
 
     cdef object _run_extensions(self, bytes piece):
-        cdef bint complete = self._remaining == 0
         self._in_hook = True
-        for extension in self._extensions:
-            result = extension.frame_inbound_payload_data(self, piece)
-            if isinstance(result, CloseReason):
-                raise ParseFailed("payload refused by an extension", result)
-            piece = result if type(result) is bytes else copied(result)
-        if complete:
-            for extension in self._extensions:
-                result = extension.frame_inbound_complete(self, self._fin)
-                if isinstance(result, CloseReason):
-                    raise ParseFailed("payload refused by an extension", result)
-                if result is not None:
-                    piece += result
+        piece = run_payload(self, self._extensions, piece, self._remaining == 0, self._fin)
         self._in_hook = False
         return piece
 

@@ -20,6 +20,14 @@ cdef class Message(_FrozenEvent):
     pass
 
 
+cdef class TextMessage(Message):
+    pass
+
+
+cdef class BytesMessage(Message):
+    pass
+
+
 cdef class PreparedMessage(Message):
     pass
 

@@ -281,6 +281,8 @@ cdef object _call_message(PyObject *cls, PyObject *const *args, size_t nargsf, P
     cdef PyObject *given[3]
     cdef PyObject *name
     cdef int at
+    if positional + named == 1 and (named == 0 or PyTuple_GET_ITEM(names, 0) == <PyObject *>_DATA):
+        return _filled(cls, args[0], True, True)
     given[0] = given[1] = given[2] = NULL
     if positional > 3:
         return _call_type(cls, args, positional, names)
@@ -294,20 +296,22 @@ cdef object _call_message(PyObject *cls, PyObject *const *args, size_t nargsf, P
         given[at] = args[positional + i]
     if given[0] is NULL:
         return _call_type(cls, args, positional, names)
-    cdef Message event = _new_message(cls)
-    event._value = <object>given[0]
-    event._frame_finished = given[1] is NULL or <bint><object>given[1]
-    event._message_finished = given[2] is NULL or <bint><object>given[2]
+    return _filled(cls, given[0], given[1] is NULL or <bint><object>given[1], given[2] is NULL or <bint><object>given[2])
+
+
+cdef inline Message _filled(PyObject *cls, PyObject *data, bint frame_finished, bint message_finished):
+    cdef Message event
+    if cls == <PyObject *>TextMessage:
+        event = TextMessage.__new__(TextMessage)
+    elif cls == <PyObject *>BytesMessage:
+        event = BytesMessage.__new__(BytesMessage)
+    else:
+        event = Message.__new__(Message)
+    event._value = <object>data
+    event._frame_finished = frame_finished
+    event._message_finished = message_finished
     event._given = ALL
     return event
-
-
-cdef Message _new_message(PyObject *cls):
-    if cls == <PyObject *>TextMessage:
-        return TextMessage.__new__(TextMessage)
-    if cls == <PyObject *>BytesMessage:
-        return BytesMessage.__new__(BytesMessage)
-    return Message.__new__(Message)
 
 
 cdef object _call_type(PyObject *cls, PyObject *const *args, Py_ssize_t positional, PyObject *names):

@@ -12,8 +12,9 @@ from libc.stdint cimport uint64_t
 
 # Under other names: what is cimported under its own is no attribute of this module, and these are handed on below.
 from wscore._decoder_c cimport FrameDecoder as Decoder
-from wscore._events_c cimport Message as AnyMessage, PreparedMessage as Prepared
-from wscore._primitives_c cimport bytes_frame, frame_header, fresh_key, str_frame
+from wscore._events_c cimport (BytesMessage as Binary, Message as AnyMessage, PreparedMessage as Prepared,
+                              TextMessage as Text)
+from wscore._primitives_c cimport bytes_frame, frame_header, fresh_key, message_frame
 
 from collections import deque
 
@@ -53,7 +54,11 @@ cdef class OpenConnection:
         """send($self, event)\n--\n\nReturns the bytes that tell the peer. See the Python twin."""
         cdef bytes frame
         if self._open and self._plain and not self._framer._closed:
-            frame = self._whole_message(event, self._framer._client)
+            # What is most frequent has the shortest way.
+            if self._deflate is None and (type(event) is Text or type(event) is Binary) and (<AnyMessage>event)._message_finished:
+                frame = message_frame((<AnyMessage>event)._value, self._framer._client)
+            else:
+                frame = self._whole_message(event, self._framer._client)
             if frame is not None:
                 return frame
         return self._send_other(event)
@@ -63,7 +68,7 @@ cdef class OpenConnection:
         """send_message($self, data)\n--\n\nReturns the bytes that tell the peer of a whole message, without making an event. See the Python twin."""
         cdef bytes frame
         if self._open and self._plain and self._deflate is None and not self._framer._closed:
-            frame = _message_frame(data, self._framer._client)
+            frame = message_frame(data, self._framer._client)
             if frame is not None:
                 return frame
         return self.send(TextMessage(data) if isinstance(data, str) else BytesMessage(data))
@@ -76,7 +81,7 @@ cdef class OpenConnection:
             return _prepared_frame(<Prepared>event, self._deflate)
         data = (<AnyMessage>event)._value
         if self._deflate is None:
-            return _message_frame(data, client)
+            return message_frame(data, client)
         if type(data) is str or type(data) is bytes:
             return _deflated_frame(data, self._deflate.deflate(client, _raw(data)), client)
         return None
@@ -135,15 +140,6 @@ cdef class OpenConnection:
         raise LocalProtocolError("the connection is closed already")
 
 
-cdef bytes _message_frame(object data, bint masked):
-    """The frame of a message that is not compressed, or None where it is of another type."""
-    if type(data) is str:
-        return str_frame(0x81, <str>data, masked, fresh_key() if masked else 0)
-    if type(data) is bytes:
-        return bytes_frame(0x82, <bytes>data, masked, fresh_key() if masked else 0)
-    return None
-
-
 cdef bytes _raw(object data):
     return (<str>data).encode() if type(data) is str else <bytes>data
 
@@ -163,7 +159,7 @@ cdef bytes _prepared_frame(Prepared message, object deflate):
     frame = frames.get(deflater)
     if frame is None:
         if deflater is None:
-            frame = _message_frame(message._value, False)
+            frame = message_frame(message._value, False)
         else:
             frame = _deflated_frame(message._value, deflater.deflate_alone(_raw(message._value)), False)
         frame = frames.setdefault(deflater, frame)

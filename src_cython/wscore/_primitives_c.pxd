@@ -22,7 +22,7 @@ cdef inline unsigned mask(unsigned char *dst, const unsigned char *src, size_t n
 
 cdef uint32_t fresh_key() except? 0
 cdef bytes frame_header(int first, uint64_t length)
-cdef bytes str_frame(int first, str text, bint masked, uint32_t word)
 cdef bytes bytes_frame(int first, bytes data, bint masked, uint32_t word)
+cdef bytes message_frame(object data, bint masked)
 cdef bytes copied(object data)
 cdef str utf8_str(const unsigned char *start, size_t size)

@@ -179,25 +179,22 @@ cdef bytes _masked_header(int first, uint64_t length, uint32_t word):
     return PyBytes_FromStringAndSize(<const char *>out, <Py_ssize_t>size + 4)
 
 
-cdef bytes _frame(int first, const unsigned char *payload, Py_ssize_t length, bint masked, uint32_t word):
-    cdef unsigned char header[14]
-    cdef size_t size = _put_header(header, first, <uint64_t>length, MASK_BIT if masked else 0)
-    if masked:
-        memcpy(header + size, &word, 4)
-        size += 4
+cdef inline bytes _frame(int first, const unsigned char *payload, Py_ssize_t length, bint masked, uint32_t word):
+    cdef Py_ssize_t header = (2 if length <= 125 else 4 if length <= 0xFFFF else 10) + (4 if masked else 0)
     if length > PY_SSIZE_T_MAX - 14:
         raise MemoryError("the payload leaves no room for a header")
-    cdef bytes frame = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size + length)
+    cdef bytes frame = PyBytes_FromStringAndSize(NULL, header + length)
     cdef unsigned char *out = <unsigned char *>PyBytes_AS_STRING(frame)
-    memcpy(out, header, size)
+    out += _put_header(out, first, <uint64_t>length, MASK_BIT if masked else 0)
     if masked:
-        mask(out + size, payload, <size_t>length, word)
+        memcpy(out, &word, 4)
+        mask(out + 4, payload, <size_t>length, word)
     elif length:
-        memcpy(out + size, payload, <size_t>length)
+        memcpy(out, payload, <size_t>length)
     return frame
 
 
-cdef bytes str_frame(int first, str text, bint masked, uint32_t word):
+cdef inline bytes _str_frame(int first, str text, bint masked, uint32_t word):
     if PyUnicode_IS_COMPACT_ASCII(text):
         return _frame(first, <const unsigned char *>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text), masked, word)
     return bytes_frame(first, text.encode(), masked, word)
@@ -205,6 +202,15 @@ cdef bytes str_frame(int first, str text, bint masked, uint32_t word):
 
 cdef bytes bytes_frame(int first, bytes data, bint masked, uint32_t word):
     return _frame(first, <const unsigned char *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), masked, word)
+
+
+cdef bytes message_frame(object data, bint masked):
+    """The frame of a message that is not compressed, or None where it is of another type."""
+    if type(data) is str:
+        return _str_frame(0x81, <str>data, masked, fresh_key() if masked else 0)
+    if type(data) is bytes:
+        return bytes_frame(0x82, <bytes>data, masked, fresh_key() if masked else 0)
+    return None
 
 
 @cython.binding(False)
@@ -216,7 +222,7 @@ def encode_frame(first_byte, payload, key=None):
     cdef uint32_t word = _key_word(key, 0) if masked else 0
     if isinstance(payload, str):
         if type(payload) is str:
-            return str_frame(first, <str>payload, masked, word)
+            return _str_frame(first, <str>payload, masked, word)
         return bytes_frame(first, PyUnicode_AsUTF8String(payload), masked, word)
     if type(payload) is bytes:
         return bytes_frame(first, <bytes>payload, masked, word)
@@ -285,13 +291,15 @@ cdef bytes copied(object data):
 cdef str utf8_str(const unsigned char *start, size_t size):
     """The text of whole UTF-8, or None where it is not valid."""
     cdef unsigned char largest
-    cdef int failed
+    cdef int failed = 0
     cdef size_t count = utf8_measure(start, size, &largest)
     cdef Py_UCS4 widest = 0x7F if largest < 0x80 else 0xFF if largest < 0xC4 else 0xFFFF if largest < 0xF0 else 0x10FFFF
     cdef str text = PyUnicode_New(<Py_ssize_t>count, widest)
     if count == 0:
         return text if size == 0 else None
-    if widest <= 0xFF:
+    if widest <= 0x7F:
+        memcpy(PyUnicode_DATA(text), start, size)
+    elif widest <= 0xFF:
         failed = utf8_to_ucs1(start, size, <uint8_t *>PyUnicode_DATA(text))
     elif widest == 0xFFFF:
         failed = utf8_to_ucs2(start, size, <uint16_t *>PyUnicode_DATA(text))
