@@ -47,9 +47,12 @@ LAYERS: list[set[str]] = [
     {"connection"},
     {"_flow_c"},  # the compiled twin of trio._flow_py
     {"_upgrade", "handshake"},
+    {"_alias"},
     {"__init__", "__main__"},
+    {"as_wsproto", "_stand_in"},
     {"trio"},
     {"chat"},
+    {"examples"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
@@ -57,6 +60,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 THIRD_PARTY = {
     "handshake": {"h11"},
     "trio": {"trio", "h11", "idna", "outcome", "python_socks"},
+    "examples": {"trio", "h11", "h2", "coredis"},
     "chat": {"trio", "msgspec"},
 }
 
@@ -357,6 +361,7 @@ def test_the_public_names_of_the_package() -> None:
         "ConnectionType",
         "WSConnection",
         "__version__",
+        "install_as_wsproto",
     ]
     assert all(hasattr(wscore, name) for name in wscore.__all__)
 
