@@ -45,11 +45,15 @@ LAYERS: list[set[str]] = [
     {"frame_protocol"},
     {"events", "extensions"},
     {"connection"},
+    {"_flow_c"},  # the compiled twin of trio._flow_py
     {"_upgrade", "handshake"},
+    {"_alias"},
     {"__init__", "__main__"},
+    {"as_wsproto", "_stand_in"},
     {"trio"},
     {"terminal"},
     {"chat", "connect"},
+    {"examples"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
@@ -60,6 +64,7 @@ THIRD_PARTY = {
     "terminal": {"trio", "prompt_toolkit"},
     "chat": {"trio", "msgspec", "jwt", "prometheus_client"},
     "connect": {"trio"},
+    "examples": {"trio", "h11", "h2", "coredis"},
 }
 
 # Beside the layers: what these may not import, however low it lies.
@@ -391,6 +396,7 @@ def test_the_public_names_of_the_package() -> None:
         "ConnectionType",
         "WSConnection",
         "__version__",
+        "install_as_wsproto",
     ]
     assert all(hasattr(wscore, name) for name in wscore.__all__)
 
