@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks import deflate, echo, fanout, growth, idle, masking, receiving, sending
+from benchmarks import chat, deflate, echo, fanout, growth, idle, masking, receiving, sending
 from benchmarks._harness import Timing, measure
 from benchmarks._report import Judged, from_json
 from benchmarks.goals import verdicts
@@ -34,7 +34,7 @@ TWIN = "twin"
 #: What its tables' titles begin with.
 TWIN_TITLE = "Python twin"
 #: Real servers in processes of their own.
-SERVERS = {"echo": echo, "fanout": fanout, "idle": idle}
+SERVERS = {"echo": echo, "fanout": fanout, "idle": idle, "chat": chat}
 NAMES = [*TIMED, TWIN, *SERVERS]
 
 

@@ -45,6 +45,7 @@ LAYERS: list[set[str]] = [
     {"frame_protocol"},
     {"events", "extensions"},
     {"connection"},
+    {"_flow_c"},  # the compiled twin of trio._flow_py
     {"_upgrade", "handshake"},
     {"__init__", "__main__"},
     {"trio"},

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +34,7 @@ class Program:
         raw: It speaks no WebSocket.
         deflate: It has permessage-deflate.
         polls: It uses CPU time while it has nothing to do, and is halted between its turns.
+        arguments: For its command line, always.
     """
 
     name: str
@@ -42,13 +43,17 @@ class Program:
     raw: bool = False
     deflate: bool = True
     polls: bool = False
+    arguments: tuple[str, ...] = ()
 
     @property
     def command(self) -> list[str]:
-        return [sys.executable, "-m", f"{__name__}.{self.module}"]
+        return [sys.executable, "-m", f"{__name__}.{self.module}", *self.arguments]
 
 
 US = Program("wscore", "wscore_trio", ("trio",))
+#: The chat with its default store, and with one that forgets.
+CHAT = Program("wscore", "chat_wscore", ("trio", "msgspec"), deflate=False)
+CHAT_IN_MEMORY = replace(CHAT, name="memory", arguments=("--memory",))
 PEERS = [
     Program("serve_tcp", "serve_tcp", ("trio",), raw=True, deflate=False),
     Program("trio-websocket", "trio_websocket_trio", ("trio-websocket",), deflate=False),
