@@ -310,7 +310,9 @@ async def test_a_hello_that_cannot_be_stored_is_said_again(
     assert [request["session"] for request in liar.requests] == [anna.session] * 3
 
 
-@pytest.mark.parametrize("code", ["name_taken", "invalid_name", "forbidden", "unauthorized"])
+@pytest.mark.parametrize(
+    "code", ["name_taken", "invalid_name", "forbidden", "unauthorized", "limit_reached"]
+)
 async def test_a_hello_that_is_refused_ends_it(
     liar: Liar, code: str, autojump_clock: MockClock
 ) -> None:
