@@ -117,7 +117,7 @@ async def _run(
     status = 0
     with (
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
-        open_console(lambda: "> ") as console,
+        open_console(lambda: "> ", echoes=True) as console,
         trio.CancelScope() as everything,
     ):
         async with trio.open_nursery() as nursery:
