@@ -11,6 +11,7 @@ from functools import partial
 
 import trio
 
+from wscore._close_payload import encode_close_payload
 from wscore.terminal.console import Console, Leave, open_console
 from wscore.terminal.lines import BadLine
 from wscore.terminal.options import add_options, seconds, ssl_context
@@ -117,7 +118,7 @@ async def _run(
     status = 0
     with (
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
-        open_console(lambda: "> ") as console,
+        open_console(lambda: "> ", echoes=True) as console,
         trio.CancelScope() as everything,
     ):
         async with trio.open_nursery() as nursery:
@@ -297,13 +298,14 @@ class Talk:
         self._remark(f"pong after {1000 * (trio.current_time() - begin):.1f} ms")
 
     async def _close(self, connection: WebSocketConnection, reason: CloseReason) -> None:
+        try:
+            encode_close_payload(reason.code, reason.reason)
+        except LocalProtocolError as error:
+            self._complain(f"not closed: {error}")
+            return
         if connection.closed is None:
             self._closing = reason
-        try:
-            await connection.aclose(reason.code, reason.reason)
-        except (ValueError, LocalProtocolError) as error:
-            self._closing = None
-            self._complain(f"not closed: {safe(str(error))}")
+        await connection.aclose(reason.code, reason.reason)
 
     # --- Remarks ----------------------------------------------------------------------------
 

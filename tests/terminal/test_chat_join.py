@@ -18,6 +18,7 @@ from terminal.program import in_pipe, on_terminal
 
 from wscore.chat import Backend, ChatServer, MemoryBackend
 from wscore.chat.client import ChatClient, Direct, Event, Message, open_chat
+from wscore.terminal.style import Style
 from wscore.trio import WebSocketRequest, WebSocketServer, serve_websocket
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
@@ -254,6 +255,8 @@ async def test_a_conversation_on_a_terminal(site: Site, tmp_path: Path) -> None:
             terminal.type("/quit\r")
             assert await terminal.ends() == 0
             assert "Traceback" not in terminal.text
+            for name in ("Anna", "Bela"):
+                assert Style(True).name(name).encode() in terminal.raw
 
 
 @pytest.mark.parametrize(("key", "status"), [("\x04", 0), ("\x03", 130)])
