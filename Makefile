@@ -27,7 +27,7 @@ SANITIZED = PYTHONPATH=build/sanitize WSCORE_REQUIRE_EXT=1 PYTHONMALLOC=malloc \
 SANITIZED_TESTS := $(addprefix tests/test_,$(addsuffix .py,framing decoder events connection extensions prepared_message dependants_habits handshake memory take_messages threads))
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test lint bench autobahn sanitize fuzz prove coverage wsproto-suite trio-websocket-suite build clean distclean test-programs
+.PHONY: help chat test lint bench autobahn sanitize fuzz prove coverage wsproto-suite trio-websocket-suite dependants-suites build clean distclean test-programs
 .NOTPARALLEL:
 
 help:  ## this list
@@ -55,7 +55,7 @@ lint: $(VENV)/.stamp-dev  ## ruff, mypy --strict, the stub against the compiled 
 	$(PY) -m ruff format --check --quiet
 	$(PY) -m mypy
 ifneq ($(WSCORE_BUILD_EXT),0)
-	$(PY) -m mypy.stubtest wscore._framing_c --concise
+	$(PY) -m mypy.stubtest wscore._framing_c wscore._flow_c --concise
 endif
 
 bench: $(VENV)/.stamp-dev  ## ratios to the peers and the goals, side by side in one run
@@ -95,6 +95,9 @@ wsproto-suite: $(VENV)/.stamp-dev  ## wsproto's own tests with wscore in its pla
 
 trio-websocket-suite: $(VENV)/.stamp-dev  ## trio-websocket's own tests with wscore.trio in its place
 	$(PY) tests/foreign_suites/of_trio_websocket.py
+
+dependants-suites: $(VENV)/.stamp-dev  ## the own tests of hypercorn, uvicorn and others on wscore; takes minutes
+	$(PY) tests/dependants_suites/run.py
 
 autobahn: $(VENV)/.stamp-dev  ## the Autobahn TestSuite's quick set; WSTEST names its wstest
 	$(PY) tests/autobahn/run.py $(AUTOBAHN_ARGS)

@@ -45,11 +45,15 @@ LAYERS: list[set[str]] = [
     {"frame_protocol"},
     {"events", "extensions"},
     {"connection"},
+    {"_flow_c"},  # the compiled twin of trio._flow_py
     {"_upgrade", "handshake"},
+    {"_alias"},
     {"__init__", "__main__"},
+    {"as_wsproto", "_stand_in"},
     {"trio"},
     {"terminal"},
     {"chat", "connect"},
+    {"examples"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
@@ -58,6 +62,7 @@ THIRD_PARTY = {
     "handshake": {"h11"},
     "trio": {"trio", "h11", "idna", "outcome", "python_socks"},
     "terminal": {"trio", "prompt_toolkit"},
+    "examples": {"trio", "h11", "h2", "coredis"},
     "chat": {"trio", "msgspec", "jwt", "prometheus_client"},
     "connect": {"trio"},
 }
@@ -391,6 +396,7 @@ def test_the_public_names_of_the_package() -> None:
         "ConnectionType",
         "WSConnection",
         "__version__",
+        "install_as_wsproto",
     ]
     assert all(hasattr(wscore, name) for name in wscore.__all__)
 
