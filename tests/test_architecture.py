@@ -62,9 +62,9 @@ THIRD_PARTY = {
     "handshake": {"h11"},
     "trio": {"trio", "h11", "idna", "outcome", "python_socks"},
     "terminal": {"trio", "prompt_toolkit"},
+    "examples": {"trio", "h11", "h2", "coredis"},
     "chat": {"trio", "msgspec", "jwt", "prometheus_client"},
     "connect": {"trio"},
-    "examples": {"trio", "h11", "h2", "coredis"},
 }
 
 # Beside the layers: what these may not import, however low it lies.
