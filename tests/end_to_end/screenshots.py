@@ -21,9 +21,9 @@ from playwright.sync_api import Browser, expect
 
 TALK = [
     ("grace", "Morning! The new build is up: https://build.example.org/1284"),
-    ("grace", "Resume works after a restart now, I killed the server twenty times 🎉"),
+    ("grace", "Resume works after a restart now, even one in the middle of a message 🎉"),
     ("linus", "And nothing twice?"),
-    ("grace", "Nothing twice, nothing missing. 12,000 messages each time."),
+    ("grace", "Nothing twice, nothing missing."),
     ("yuki", "了解です。あとで確認しますね"),
     (
         "linus",
@@ -105,7 +105,7 @@ def phone(browser: Browser, scheme: str, locale: str) -> tuple[bytes, bytes]:
         else:
             grace.write("早上好！新版本已经上线：https://build.example.org/1284")
             post(url, "林风", room, ["重启之后也能接着聊吗？", "一条都没丢？"])
-            grace.write("我杀了二十次服务器，一条不少，一条不重 🎉")
+            grace.write("随时重启都行，一条不少，一条不重 🎉")
             expect(ada.texts).to_have_count(4)
             ada.write("太好了，周一发布 👍")
         expect(ada.unsent).to_have_count(0)
