@@ -37,9 +37,8 @@ def assert_named(page: Page) -> None:
     assert not [role for role, name in names if not name.strip()], names
 
 
-def furnish(url: str, window: Window, relay: Relay | None = None) -> None:
-    """A conversation in which everything is to be seen that the page can show."""
-    window.enter(relay.url if relay else url, "ada")
+def furnish(window: Window, url: str) -> None:
+    """Conversations in which everything is to be seen that the page can show."""
     window.join("annex")
     window.join("lobby")
     post(url, "linus", "lobby", ["Hello", "https://example.org/", "🎉"])
@@ -73,7 +72,9 @@ def test_every_text_stands_out_and_every_control_has_a_name(
     expect(page.get_by_role("alert")).not_to_be_empty()
     check()
     with Relay(url) as relay:
-        furnish(url, window, relay)
+        window.enter(relay.url, "ada")
+        check()
+        furnish(window, url)
         check()
         page.locator("#text").fill("x" * 4001)
         check()
