@@ -25,7 +25,7 @@ SANITIZED = PYTHONPATH=build/sanitize WSCORE_REQUIRE_EXT=1 PYTHONMALLOC=malloc \
 SANITIZED_TESTS := $(addprefix tests/test_,$(addsuffix .py,framing decoder events connection extensions prepared_message dependants_habits handshake memory take_messages threads))
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test lint bench autobahn sanitize fuzz coverage wsproto-suite trio-websocket-suite build clean distclean test-programs
+.PHONY: help chat test lint bench autobahn sanitize fuzz coverage wsproto-suite trio-websocket-suite dependants-suites build clean distclean test-programs
 .NOTPARALLEL:
 
 help:  ## this list
@@ -90,6 +90,9 @@ wsproto-suite: $(VENV)/.stamp-dev  ## wsproto's own tests with wscore in its pla
 
 trio-websocket-suite: $(VENV)/.stamp-dev  ## trio-websocket's own tests with wscore.trio in its place
 	$(PY) tests/trio_websocket_suite/run.py
+
+dependants-suites: $(VENV)/.stamp-dev  ## the own tests of hypercorn, uvicorn and others on wscore; takes minutes
+	$(PY) tests/dependants_suites/run.py
 
 autobahn: $(VENV)/.stamp-dev  ## the Autobahn TestSuite's quick set; WSTEST names its wstest
 	$(PY) tests/autobahn/run.py $(AUTOBAHN_ARGS)

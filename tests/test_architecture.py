@@ -46,9 +46,12 @@ LAYERS: list[set[str]] = [
     {"events", "extensions"},
     {"connection"},
     {"_upgrade", "handshake"},
+    {"_alias"},
     {"__init__", "__main__"},
+    {"as_wsproto", "_stand_in"},
     {"trio"},
     {"chat"},
+    {"examples"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
@@ -56,6 +59,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 THIRD_PARTY = {
     "handshake": {"h11"},
     "trio": {"trio", "h11", "idna", "outcome", "python_socks"},
+    "examples": {"trio", "h11", "h2", "coredis"},
     "chat": {"trio", "msgspec"},
 }
 
@@ -356,6 +360,7 @@ def test_the_public_names_of_the_package() -> None:
         "ConnectionType",
         "WSConnection",
         "__version__",
+        "install_as_wsproto",
     ]
     assert all(hasattr(wscore, name) for name in wscore.__all__)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 from transport.peer import (
@@ -14,7 +16,14 @@ from transport.peer import (
 )
 from trio.testing import wait_all_tasks_blocked
 
-from wscore.trio import CloseReason, broadcast, wrap_client_stream, wrap_server_stream
+from wscore.events import PreparedMessage
+from wscore.trio import (
+    CloseReason,
+    ConnectionClosed,
+    broadcast,
+    wrap_client_stream,
+    wrap_server_stream,
+)
 from wscore.utilities import LocalProtocolError
 
 
@@ -134,6 +143,112 @@ async def test_a_slow_member_that_never_reads_is_cut(new_sockets, autojump_clock
     await slow.aclose()
 
 
+async def test_several_messages_arrive_in_order_in_one_write(new_sockets, monkeypatch):
+    connections, peers = await members(new_sockets, 3)
+    again = PreparedMessage("2")
+    result = broadcast(connections, ["1", again, b"3"])
+    assert (result.delivered, result.queued) == (3, 0)
+    broadcast(connections, (again,))
+    for peer in peers:
+        data = bytes(await peer.stream.receive_some())
+        assert data == b"\x81\x011\x81\x012\x82\x013\x81\x012"
+
+
+async def test_several_messages_for_members_of_all_kinds(nursery, new_sockets):
+    """Plain servers share the bytes; others do not, before and after them."""
+    plain = [await server_and_peer(new_sockets()) for _ in range(2)]
+    client = await client_and_peer(new_sockets())
+    order = [client, plain[0], client, plain[1]]
+    broadcast([connection for connection, _ in order], ["1", "2" * 200])
+    for _, peer in plain:
+        assert [(await peer.receive()).payload for _ in range(2)] == [b"1", b"2" * 200]
+    received = [(await client[1].receive()).payload for _ in range(4)]
+    assert received == [b"1", b"2" * 200] * 2
+
+
+async def unsent_member(new_sockets):
+    """A member whose peer does not read: one message is begun, and unsent for the most part."""
+    (member,), (peer,) = await members(new_sockets, 1, buffer=4096)
+    broadcast([member], bytes(50_000), max_unsent_messages=1)
+    assert member.bytes_unsent
+    return member, peer
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 9])
+async def test_the_number_of_unsent_messages_is_bounded(new_sockets, at_once):
+    member, peer = await unsent_member(new_sockets)
+    for _ in range(9 // at_once):
+        assert not broadcast([member], ["x"] * at_once, max_unsent_messages=10).cut
+    assert broadcast([member], "y", max_unsent_messages=10).cut == (member,)
+    assert member.cut_reason == "unsent limit"
+    assert len((await peer.receive()).payload) == 50_000
+    assert (await peer.receive()).close == (1013, "too slow")
+
+
+async def test_messages_that_were_taken_do_not_count(new_sockets):
+    member, peer = await unsent_member(new_sockets)
+    for number in range(200):
+        broadcast([member], [b"%d" % number, bytes(20_000)], max_unsent_messages=7)
+        if number >= 2:
+            while (await peer.receive()).payload != b"%d" % (number - 2):
+                pass
+            await member.drain(max_messages=5)
+    assert member.closed is None
+
+
+async def test_broadcasts_without_a_bound_of_messages_do_not_count(new_sockets, nursery):
+    """Neither do they make others count that were taken."""
+    member, peer = await unsent_member(new_sockets)
+    for _ in range(9):
+        broadcast([member], "counted", max_unsent_messages=10)
+    broadcast([member], ["not counted" * 1000] * 20)
+    for _ in range(10):
+        await peer.receive()
+    for _ in range(10):
+        assert not broadcast([member], "counted", max_unsent_messages=10).cut
+    assert broadcast([member], "counted", max_unsent_messages=10).cut == (member,)
+
+
+async def test_drain_waits_for_bytes_and_for_messages(new_sockets, nursery):
+    member, peer = await unsent_member(new_sockets)
+    broadcast([member], [bytes(50_000)] * 3)
+    broadcast([member], [b"x"] * 100, max_unsent_messages=1000)
+    done = []
+
+    async def drain(name, **options):
+        await member.drain(**options)
+        done.append((name, member.bytes_unsent))
+
+    nursery.start_soon(drain, "bytes")
+    await wait_all_tasks_blocked()
+    assert done == []
+    while not done:
+        await peer.receive()
+        await wait_all_tasks_blocked()
+    assert done[0][1] <= 65536
+    nursery.start_soon(partial(drain, "messages", max_messages=0))
+    await wait_all_tasks_blocked()
+    assert len(done) == 1
+    while (await peer.receive()).payload != b"x":
+        pass
+    await wait_all_tasks_blocked()
+    assert done[1] == ("messages", 0)
+
+
+async def test_who_drains_hears_that_the_connection_is_lost(new_sockets, nursery):
+    for options in ({}, {"max_messages": 1}):
+        member, peer = await unsent_member(new_sockets)
+        broadcast([member], [bytes(50_000)] * 3)
+
+        async def lose(peer):
+            await wait_all_tasks_blocked()
+            await peer.stream.aclose()
+
+        nursery.start_soon(lose, peer)
+        with pytest.raises(ConnectionClosed):
+            await member.drain(**options)
+
+
 async def test_a_member_with_nothing_unsent_gets_any_size(new_sockets, nursery):
     (member,), (peer,) = await members(new_sockets, 1, buffer=4096)
     assert broadcast([member], bytes(3_000_000)).queued == 1
@@ -168,7 +283,7 @@ async def test_one_members_failure_is_nobody_elses(new_sockets, caplog, monkeypa
 
 async def test_mistakes_are_raised_and_nothing_is_sent(any_wire):
     connection, peer = await server_and_peer()
-    for wrong in (None, 7, ["x"], "\ud800"):
+    for wrong in (None, 7, [], ["x", 7], "\ud800", PreparedMessage("\ud800")):
         with pytest.raises(ValueError):
             broadcast([connection], wrong)
     with pytest.raises(LocalProtocolError):

@@ -20,6 +20,7 @@ from transport.peer import (
 from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
 
 from wscore.trio import CloseReason, ConnectionClosed
+from wscore.utilities import LocalProtocolError
 
 pytestmark = pytest.mark.usefixtures("any_wire")
 BOTH_ENDS = pytest.mark.parametrize("open_pair", [server_and_peer, client_and_peer])
@@ -600,6 +601,53 @@ async def test_aclose_shakes_hands(open_pair):
     assert await peer.receive_rest() == b""  # no pong behind the Close, and the stream is closed
     await connection.aclose()
     assert connection.closed == CloseReason(4000, "enough")
+
+
+@BOTH_ENDS
+async def test_close_nowait_leaves_the_handshake_to_the_connection(open_pair):
+    connection, peer = await open_pair()
+    await peer.send((TEXT, b"kept"))
+    await wait_all_tasks_blocked()
+    connection.close_nowait(4000, "enough")
+    assert connection.closed == CloseReason(4000, "enough")
+    connection.close_nowait(4001)
+    for call in (connection.get_message(), connection.send_message("x")):
+        with pytest.raises(ConnectionClosed) as caught:
+            await call
+        assert caught.value.reason == CloseReason(4000, "enough")
+    assert (await peer.receive()).close == (4000, "enough")
+    await peer.send((CLOSE, close_payload(4000)))
+    if connection.is_server:
+        assert await peer.receive_rest() == b""
+    else:
+        await peer.stream.aclose()
+    await connection.aclose(4002)
+    assert connection.closed == CloseReason(4000, "enough")
+
+
+async def test_close_nowait_wakes_a_reader_and_cuts_a_peer_that_does_not_answer(autojump_clock):
+    connection, _ = await server_and_peer()
+    begin = trio.current_time()
+    async with trio.open_nursery() as nursery:
+
+        async def read():
+            with pytest.raises(ConnectionClosed):
+                await connection.get_message()
+
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        connection.close_nowait()
+    assert trio.current_time() == begin
+    await trio.sleep(6)
+    assert connection.cut_reason == "close timeout"
+
+
+async def test_close_nowait_refuses_a_code_that_may_not_be_sent():
+    connection, peer = await server_and_peer()
+    with pytest.raises(LocalProtocolError):
+        connection.close_nowait(999)
+    await connection.send_message("fine")
+    assert (await peer.receive()).payload == b"fine"
 
 
 async def test_aclose_drops_kept_messages(autojump_clock):

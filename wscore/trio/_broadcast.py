@@ -1,19 +1,23 @@
-"""One message to many connections, encoded once, and none of them waits for another; imports the
-core and ``_connection``.
+"""Messages to many connections, encoded once, and none of them waits for another; imports the
+core, ``_connection`` and ``_offer``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from wscore.events import PreparedMessage
 from wscore.frame_protocol import CloseReason, FrameProtocol
 
 from ._connection import WebSocketConnection
+from ._offer import Batch, Bounds, offer
 
 #: Bytes that a member may have unsent.
 MAX_UNSENT_BROADCAST = 2**20
+
+Message = str | bytes | bytearray | memoryview | PreparedMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,59 +40,61 @@ class BroadcastResult:
 
 def broadcast(
     connections: Iterable[WebSocketConnection],
-    message: str | bytes | bytearray | memoryview,
+    message: Message | Sequence[Message],
     *,
     max_unsent: int = MAX_UNSENT_BROADCAST,
+    max_unsent_messages: int | None = None,
     code: int = CloseReason.TRY_AGAIN_LATER,
     reason: str | None = "too slow",
 ) -> BroadcastResult:
-    """Send one message to many connections, without waiting for any of them.
+    """Send one message, or several, to many connections, without waiting for any of them.
 
-    The message is encoded once, and compressed once for all members with the same settings. Each
-    member's socket is tried at once; what it does not take is sent in the background, in order
-    with everything else sent to that member. This is no async function: all members got the message
-    when it returns, in the order in which `broadcast` was called.
+    A message is encoded once, and compressed once for all members with the same settings; several
+    go to each member in one write. Each member's socket is tried at once; what it does not take is
+    sent in the background, in order with everything else sent to that member. This is no async
+    function: all members got the message when it returns, in the order in which `broadcast` was
+    called.
 
     Resource handling:
         What is unsent is kept in memory. A member for which that would become more than
-        ``max_unsent`` bytes is too slow: what it has not begun to take is dropped, and its
-        connection closed with ``code`` (its `cut_reason` is ``"unsent limit"``). A member that
-        has nothing unsent gets the message however large it is.
+        ``max_unsent`` bytes, or ``max_unsent_messages`` messages, is too slow: what it has not
+        begun to take is dropped, and its connection closed with ``code`` (its
+        `cut_reason` is ``"unsent limit"``). A member that has nothing unsent gets the message
+        however large it is.
 
     Error handling:
         One member's failure is nobody else's, and is not raised.
 
     Args:
         connections: the members; servers' or clients' connections of this trio run.
-        message: a str is sent as text, bytes as binary.
+        message: a str is sent as text, bytes as binary. A `wscore.events.PreparedMessage` can be
+            broadcast more than once without being encoded again.
         max_unsent: bytes that a member may have unsent with this message.
+        max_unsent_messages: how many messages of broadcasts may be unsent; None for any number.
+            Broadcasts with None are not counted by others.
         code: close code for members that are too slow: 1013, as those who try again later, and
             read, are welcome.
         reason: text for people, at most 123 bytes of UTF-8.
 
     Raises:
-        ValueError: ``message`` is neither str nor bytes, or cannot be encoded. Nothing was sent.
+        ValueError: ``message`` is none, or cannot be encoded, or is an empty sequence. Nothing was
+            sent.
         LocalProtocolError: the code or the reason may not be sent. Nothing was sent.
         TypeError: a member is no `WebSocketConnection`. Nothing was sent.
     """
-    if not isinstance(message, (str, bytes, bytearray, memoryview)):
-        raise ValueError(f"a message is str or bytes, not {type(message).__name__}")
-    if isinstance(message, str):
-        message.encode()
-    elif isinstance(message, memoryview) and not message.c_contiguous:
-        message = bytes(message)
-    FrameProtocol(client=False, extensions=[]).close(code, reason)
+    batch = Batch(_prepared(message))
+    bounds = Bounds(max_unsent, max_unsent_messages)
+    _check_close(code, reason)
     members = list(connections)
     for connection in members:
         if not isinstance(connection, WebSocketConnection):
             raise TypeError(f"a member is a WebSocketConnection, not {type(connection).__name__}")
-    prepared = PreparedMessage(message)  # type: ignore[arg-type]
     delivered = queued = skipped = 0
     cut = []
     for connection in members:
         session = connection._session
         try:
-            taken = session.offer(prepared, max_unsent)
+            taken = offer(session, batch, bounds)
             if session.closed is not None or session.wire.broken:
                 skipped += 1
             elif not taken:
@@ -102,6 +108,38 @@ def broadcast(
             session.crashed(error)
             skipped += 1
     return BroadcastResult(delivered, queued, skipped, tuple(cut))
+
+
+@lru_cache(maxsize=16)
+def _check_close(code: int, reason: str | None) -> None:
+    """Raise LocalProtocolError if a Close may not say this; programs say the same ever again."""
+    FrameProtocol(client=False, extensions=[]).close(code, reason)
+
+
+def _prepared(message: object) -> list[PreparedMessage]:
+    """The messages, checked.
+
+    Raises:
+        ValueError: one of them cannot be sent, or there is none.
+    """
+    if isinstance(message, (list, tuple)):
+        if not message:
+            raise ValueError("there is no message to send")
+        return [_prepare(one) for one in message]
+    return [_prepare(message)]
+
+
+def _prepare(message: object) -> PreparedMessage:
+    if isinstance(message, PreparedMessage):
+        _prepare(message.data)
+        return message
+    if isinstance(message, str):
+        message.encode()
+    elif isinstance(message, memoryview) and not message.c_contiguous:
+        message = bytes(message)
+    elif not isinstance(message, (bytes, bytearray, memoryview)):
+        raise ValueError(f"a message is str or bytes, not {type(message).__name__}")
+    return PreparedMessage(message)  # type: ignore[arg-type]
 
 
 __all__ = ["BroadcastResult", "broadcast"]

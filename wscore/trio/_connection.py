@@ -334,7 +334,45 @@ class WebSocketConnection(trio.abc.AsyncResource):
                 await session.wait_for_change()
             raise session.closed_error()
 
+    async def drain(self, *, max_messages: int | None = None) -> None:
+        """Wait until at most 64 KiB are unsent, as `send_message` does; a checkpoint in any case.
+
+        With `broadcast`, which does not wait, it keeps within bounds what one peer has caused.
+
+        Args:
+            max_messages: wait also until at most so many messages of broadcasts are unsent, of
+                those that count.
+
+        Raises:
+            ConnectionClosed: the connection was lost.
+        """
+        self._sent = self._received = 0
+        await trio.lowlevel.checkpoint()
+        await self._wait_sent()
+        if max_messages is not None:
+            wire = self._session.wire
+            while wire.messages_unsent() > max_messages:
+                await self._session.wait_for_change()
+            await self._wait_sent()
+
     # Closing
+
+    def close_nowait(self, code: int = 1000, reason: str | None = None) -> None:
+        """Begin to do what `aclose` does, and leave the rest to the connection itself.
+
+        From here on the connection counts as closed: nothing more is sent on it, or received. The
+        Close leaves behind what is unsent, and ``disconnect_timeout`` holds. Closing again does
+        nothing; the first code counts.
+
+        Args:
+            code: as for `aclose`.
+            reason: text for people, at most 123 bytes of UTF-8.
+
+        Raises:
+            LocalProtocolError: the code or the reason may not be sent.
+        """
+        if self._session.closed is None:
+            self._session.close(code, reason)
 
     async def aclose(self, code: int = 1000, reason: str | None = None) -> None:
         """Close the connection: send a Close, wait for the peer's, close the stream.

@@ -43,7 +43,7 @@ from typing import Final
 import trio
 
 from wscore.connection import Connection, ConnectionState
-from wscore.events import BytesMessage, CloseConnection, Event, Ping, Pong, PreparedMessage
+from wscore.events import BytesMessage, CloseConnection, Event, Ping, Pong
 
 from ._deadlines import NO_BUCKET, current_deadlines
 from ._errors import CloseReason, ConnectionClosed
@@ -341,19 +341,6 @@ class Session:
         if self.wire.unsent and self._progress_at is None:
             self._progress_at = trio.current_time()
             self._deadlines.schedule(self, self._progress_at + self.options.send_timeout)
-
-    def offer(self, message: PreparedMessage, max_unsent: int) -> bool:
-        """Send a message of a broadcast; return False, and do not, if too much would be unsent."""
-        wire = self.wire
-        if self.closed is not None or wire.broken:
-            return True
-        data = self.core.send(message)
-        if wire.unsent and wire.unsent + len(data) > max_unsent:
-            return False
-        wire.send(data)
-        if wire.unsent:
-            self.watch_sending()
-        return True
 
     def progressed(self) -> None:
         """Take note that the system took some of what was unsent."""

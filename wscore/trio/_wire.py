@@ -16,6 +16,8 @@ for every other trio stream.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 # How much of the queue is offered to the system at once, in bytes.
@@ -79,6 +81,12 @@ class Wire(Protocol):
     def flush(self) -> None:
         """Send what was appended."""
 
+    def note(self, sizes: Sequence[int], *, counted: bool) -> None:
+        """Note of which sizes the messages are that were sent last, some of which is unsent."""
+
+    def messages_unsent(self) -> int:
+        """How many of the messages that were noted, and count, have a part that is unsent."""
+
     def drop_unsent(self) -> None:
         """Forget what is unsent, but for a piece that was begun."""
 
@@ -102,12 +110,41 @@ class SendQueue:
     Each piece is one or more whole frames; only the first may have been sent in part.
     """
 
-    __slots__ = ("_begun", "pieces", "unsent")
+    __slots__ = ("_begun", "_counted", "_noted", "_noted_bytes", "pieces", "unsent")
 
     def __init__(self) -> None:
         self.pieces: list[bytes | memoryview] = []
         self._begun = False
+        # Of messages that may be unsent, in the order sent: the sizes, negative where they do not
+        # count; the sum of the sizes; how many count.
+        self._noted: deque[int] | None = None
+        self._noted_bytes = self._counted = 0
         self.unsent = 0
+
+    def note(self, sizes: Sequence[int], *, counted: bool) -> None:
+        """Note of which sizes the messages are that were sent last, some of which is unsent."""
+        if self._noted is None:
+            self._noted = deque()
+            self._noted_bytes = self._counted = 0
+        self._noted.extend(sizes if counted else [-size for size in sizes])
+        self._noted_bytes += sum(sizes)
+        self._counted += len(sizes) if counted else 0
+        self.messages_unsent()
+
+    def messages_unsent(self) -> int:
+        """How many of the messages that were noted, and count, have a part that is unsent.
+
+        What is unsent is the end of what was sent, so it is searched from there. Anything else that
+        is unsent, a ping perhaps, passes for a part of them: that may be one too many.
+        """
+        noted = self._noted
+        if noted is None:
+            return 0
+        while noted and self._noted_bytes - abs(noted[0]) >= self.unsent:
+            size = noted.popleft()
+            self._noted_bytes -= abs(size)
+            self._counted -= size > 0
+        return self._counted
 
     def _enqueue(self, data: bytes | memoryview) -> None:
         self.pieces.append(data)
@@ -138,6 +175,8 @@ class SendQueue:
         if size == len(first):
             del self.pieces[0]
             self._begun = False
+            if not self.unsent:
+                self._noted = None
         else:
             # A view: what remains of a large message is not copied again and again.
             self.pieces[0] = memoryview(first)[size:]
@@ -146,6 +185,7 @@ class SendQueue:
     def _forget(self) -> None:
         self.pieces.clear()
         self._begun = False
+        self._noted = None
         self.unsent = 0
 
     def drop_unsent(self) -> None:
