@@ -14,6 +14,8 @@ from benchmarks._results import Judged, Run
 from benchmarks.goals import Verdict
 
 Lines = list[list[str]]
+#: Headings of columns that are not numbers.
+WORDS = ("", "goal")
 #: What the title of each table goes on with.
 MEANING = "ours, and how many times as much the others take"
 
@@ -65,9 +67,8 @@ def _drawn(title: str, lines: Lines) -> bool:
     except ImportError:
         return False
     made = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
-    for column, name in enumerate(lines[0]):
-        to_left = column == 0 or column == len(lines[0]) - 1
-        made.add_column(name, justify="left" if to_left else "right", overflow="fold")
+    for name in lines[0]:
+        made.add_column(name, justify="left" if name in WORDS else "right", overflow="fold")
     for line in lines[1:]:
         made.add_row(
             *(
@@ -87,12 +88,12 @@ def style(column: str, cell: str) -> str:
 
 
 def aligned(lines: Lines) -> str:
-    """Put cells into columns: the first and last to the left, the others to the right."""
+    """Put cells into columns."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if column in (0, len(line) - 1) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if name in WORDS else cell.rjust(width)
+            for name, cell, width in zip(lines[0], line, widths, strict=True)
         ).rstrip()
         for line in lines
     )
@@ -100,7 +101,7 @@ def aligned(lines: Lines) -> str:
 
 def markdown(lines: Lines) -> str:
     """Write a table as Markdown."""
-    rule = [":--" if column in (0, len(lines[0]) - 1) else "--:" for column in range(len(lines[0]))]
+    rule = [":--" if name in WORDS else "--:" for name in lines[0]]
     safe = [[cell.replace("|", "\\|") for cell in line] for line in [lines[0], rule, *lines[1:]]]
     return "\n".join(f"| {' | '.join(line)} |" for line in safe)
 
@@ -147,7 +148,7 @@ def is_tie(value: float, noise: float) -> bool:
 
 def amount(value: float, unit: str) -> str:
     """Write a figure in a unit that keeps it short."""
-    scales = {
+    scales: dict[str, list[tuple[str, float]]] = {
         "ns": [("s", 1e9), ("ms", 1e6), ("µs", 1e3)],
         "B": [("MiB", 1 << 20), ("KiB", 1 << 10)],
     }
