@@ -5,14 +5,17 @@
 
 Counts are the same in each run, but depend on Python's build, compiler and libraries. Where these
 are as when `instructions.json` was written, its counts are compared with; elsewhere the commit that
-wrote it is built and counted on this machine. Each operation is done 10 and then 50 times more, and
-the difference counts, so that starting and first times are not in it.
+wrote it is built and counted on this machine. Each operation is done some times and then many times
+more, and the difference counts, so that starting and first times are not in it. What is left from
+build to build is about 1 %, from where objects happen to lie: CPython finds methods in a table by
+the addresses of their names. So what seems to be more is counted once more, shifted in memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import re
 import shutil
@@ -34,6 +37,8 @@ RECORD = Path(__file__).with_name("instructions.json")
 TOLERANCE = 0.03
 #: Masking loops that every processor of a kind has, valgrind's too.
 KERNELS = {"x86_64": "sse2", "AMD64": "sse2", "aarch64": "neon", "arm64": "neon"}
+#: Objects before all others when counting once more.
+SHIFT = 250
 #: The exit statuses, beside 0.
 SLOWER, UNUSABLE = 1, 2
 
@@ -72,8 +77,12 @@ def first_line(command: Sequence[str]) -> str:
     return done.stdout.partition("\n")[0]
 
 
-def counted(tree: Path) -> dict[str, float]:
-    """Count the instructions of each operation, of the wscore in that folder.
+def counted(tree: Path, shift: int = 0) -> dict[str, float]:
+    """Count the instructions of each operation.
+
+    Args:
+        tree: The folder that the wscore lies in.
+        shift: Objects that are in memory before all others.
 
     Raises:
         CannotCount: It does not run.
@@ -91,6 +100,7 @@ def counted(tree: Path) -> dict[str, float]:
             "PYTHONHASHSEED": "0",
             "WSCORE_MASK_KERNEL": KERNELS.get(platform.machine(), "word"),
             "LC_ALL": "C.UTF-8",
+            **{f"SHIFT_{number}": "x" * number for number in range(shift)},
         }
         try:
             done = subprocess.run(
@@ -153,21 +163,31 @@ def recording_commit() -> str:
     return commit
 
 
-def report(before: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
-    """Print what changed, and return the operations that need too many instructions."""
-    lines, slower = [["", "before", "now", "change", ""]], []
-    for name, count in now.items():
-        if name not in before:
-            lines.append([name, "", f"{count:,.0f}", "", "new: record it"])
-            continue
-        change = count / before[name] - 1
-        said = "MORE" if change > TOLERANCE else "fewer" if change < -TOLERANCE else ""
-        slower += [name] * (said == "MORE")
-        lines.append([name, f"{before[name]:,.0f}", f"{count:,.0f}", f"{change:+.1%}", said])
-    gone = [name for name in before if name not in now]
-    lines += [[name, f"{before[name]:,.0f}", "", "", "GONE"] for name in gone]
+def slower(before: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
+    """Name the operations that need too many instructions, or are no more."""
+    return [name for name in before if now.get(name, math.inf) > before[name] * (1 + TOLERANCE)]
+
+
+def fewest(*counts: Mapping[str, float]) -> dict[str, float]:
+    """Take the smaller count of each operation."""
+    return {name: min(one[name] for one in counts) for name in counts[0]}
+
+
+def report(before: Mapping[str, float], now: Mapping[str, float]) -> None:
+    """Print what changed."""
+    lines = [["", "before", "now", "change", ""]]
+    too_many = slower(before, now)
+    for name in {**before, **now}:
+        was, count = before.get(name), now.get(name)
+        cells = ["" if one is None else f"{one:,.0f}" for one in (was, count)]
+        change = "" if was is None or count is None else f"{count / was - 1:+.1%}"
+        said = "GONE" if count is None else "MORE" if name in too_many else ""
+        if was is None:
+            said = "new: record it"
+        elif count is not None and count < was * (1 - TOLERANCE):
+            said = "fewer: record it"
+        lines.append([name, *cells, change, said])
     print(aligned(lines))
-    return [*slower, *gone]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -206,7 +226,11 @@ def check() -> int:
                 print(f"{name}: recorded with {found['environment'].get(name)}, here {fact}")
         print(f"so compared with {commit[:10]}, which recorded, built here")
         before = base(commit)
-    if too_many := report(before, counted(ROOT)):
+    now = counted(ROOT)
+    if slower(before, now):
+        now = fewest(now, counted(ROOT, SHIFT))
+    report(before, now)
+    if too_many := slower(before, now):
         print(
             f"\nmore than {TOLERANCE:.0%} more instructions, or none: {', '.join(too_many)}."
             "\nIf it has to be: python -m benchmarks.regression --record, and say why in the commit"
