@@ -61,9 +61,13 @@ def outcomes(
     for server, program in SERVERS.items():
         if not runs(program):
             continue
-        pair = [replace(program, name=US, stands_in=True), program]
         for row in ROWS:
             named = replace(row, label=label(server, row))
             if (not row.deflate or can_deflate()) and wanted(named.label):
-                cores = [replace(one, options=("--core", one.name)) for one in pair]
-                yield TITLE, echo.measured(named, cores, timing)
+                yield TITLE, echo.measured(named, pair(program), timing)
+
+
+def pair(program: Program) -> list[Program]:
+    """Return a server on wscore and the same on wsproto; either ends if it is on the other."""
+    both = [replace(program, name=US, stands_in=True), program]
+    return [replace(one, options=("--core", one.name)) for one in both]
