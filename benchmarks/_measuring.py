@@ -103,10 +103,11 @@ def main(argv: Sequence[str]) -> int:
     print(f"\nload at the end: {facts['load at the end']}")
     run = Run(facts, measured.tables())
     show_goals(run)
-    if options.json and status != 1:
-        write(options.json, run if before is None else merged(before, run))
     if status != 1:
-        write_outputs(options, run)
+        whole = run if before is None else merged(before, run)
+        if options.json:
+            write(options.json, whole)
+        write_outputs(options, whole)
     return status
 
 
@@ -116,7 +117,9 @@ def measure_all(options: argparse.Namespace, settings: _suites.Settings, measure
     Returns:
         The exit status so far. What was measured before an interruption or an error is kept.
     """
-    plans = {name: _suites.plan(name, settings) for name in options.suite}
+    # Making all rows to name them takes seconds; nobody looks where there is no terminal.
+    suites = options.suite if sys.stderr.isatty() else []
+    plans = {name: _suites.plan(name, settings) for name in suites}
     weights = {label: weight for rows in plans.values() for label, weight in rows.items()}
     behind = 0.0
     try:
@@ -125,7 +128,7 @@ def measure_all(options: argparse.Namespace, settings: _suites.Settings, measure
             for repeat in range(options.repeats):
                 for name in options.suite:
                     titles = measure_one(name, telling, measured)
-                    behind += sum(plans[name].values())
+                    behind += sum(plans.get(name, {}).values())
                     progress.reach(behind)
                     if repeat == options.repeats - 1:
                         with progress.paused():

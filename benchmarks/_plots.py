@@ -114,7 +114,8 @@ def masking_figure(run: Run) -> Figure | None:
         }
         for kind, table in kinds.items()
     }
-    if not any(measured.values()):
+    measured = {kind: rows for kind, rows in measured.items() if rows}
+    if not measured:
         return None
     names = list(
         dict.fromkeys(
@@ -126,8 +127,8 @@ def masking_figure(run: Run) -> Figure | None:
     )
     colours = dict(zip([name for name in names if name != US], COLOURS * 2, strict=False))
     figure = Figure(figsize=(9, 4.2), layout=layout(0.04))
-    axes: Sequence[Axes] = figure.subplots(1, 2, sharey=True)
-    for at, (kind, rows) in zip(axes, measured.items(), strict=True):
+    axes: Any = figure.subplots(1, len(measured), sharey=True, squeeze=False)
+    for at, (kind, rows) in zip(axes[0], measured.items(), strict=True):
         for number, name in enumerate(names):
             line(at, rows, name, colours.get(name, OURS), MARKERS[number % len(MARKERS)])
         for name in LIMITS:
@@ -139,8 +140,8 @@ def masking_figure(run: Run) -> Figure | None:
         plain(at)
         at.grid(alpha=0.25, color=INK)
         at.legend(frameon=False, labelcolor=INK, fontsize=8, ncols=2)
-    axes[0].set_ylabel("GB a second", color=INK)
-    axes[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes[0, 0].set_ylabel("GB a second", color=INK)
+    axes[0, 0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     return figure
 
 
