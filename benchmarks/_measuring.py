@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks import _live, _suites, embedding, idle, peers, servers
 from benchmarks._harness import Outcome, Timing, UnequalWork, combined, warm_allocator
 from benchmarks._progress import Progress
-from benchmarks._report import MEANING, goals_table, show, table
-from benchmarks._results import Judged, ResultsError, Run, merged, read, write
+from benchmarks._report import show_goals, show_run
+from benchmarks._results import TWIN_TITLE, Judged, ResultsError, Run, merged, read, write
 from benchmarks._shown import add_outputs, check_outputs, write_outputs
 from benchmarks._surroundings import load, surroundings
 from benchmarks.goals import verdicts
@@ -50,7 +50,7 @@ def _summed(title: str, found: Sequence[Judged]) -> Judged:
     if len(found) == 1:
         return found[0]
     outcome: Outcome = combined([one for one, _ in found])
-    if title.startswith(_suites.TWIN_TITLE):
+    if title.startswith(TWIN_TITLE):
         return outcome, verdicts(outcome, twin=True)
     return outcome, verdicts(outcome)
 
@@ -132,15 +132,13 @@ def measure_all(options: argparse.Namespace, settings: _suites.Settings, measure
                     progress.reach(behind)
                     if repeat == options.repeats - 1:
                         with progress.paused():
-                            for title in titles:
-                                show(f"{title}: {MEANING}", table(measured.table(title)))
+                            show_run(Run({}, {title: measured.table(title) for title in titles}))
     except (UnequalWork, servers.ServerError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted: what follows is of the rows measured so far", file=sys.stderr)
-        for title, rows in measured.tables().items():
-            show(f"{title}: {MEANING}", table(rows))
+        show_run(Run({}, measured.tables()))
         return INTERRUPTED
     return 0
 
@@ -177,20 +175,6 @@ def described(settings: _suites.Settings) -> str:
 def timing(options: argparse.Namespace, usual: Timing) -> Timing:
     """Take what was asked for, and what is usual for the rest."""
     return Timing(options.turns or usual.turns, options.seconds or usual.seconds)
-
-
-def show_goals(run: Run) -> None:
-    """Print the goals, those of the Python twin apart."""
-    for heading, twin in (("goals", False), (f"goals of the {_suites.TWIN_TITLE}", True)):
-        tables = {
-            title: rows
-            for title, rows in run.tables.items()
-            if title.startswith(_suites.TWIN_TITLE) == twin
-        }
-        if any(found for rows in tables.values() for _, found in rows):
-            lines, count = goals_table(tables)
-            show(heading, lines)
-            print(count)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

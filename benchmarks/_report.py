@@ -7,10 +7,10 @@ A table is lines of cells, the first its heading. rich draws it on a terminal, w
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from benchmarks._harness import US, Outcome
-from benchmarks._results import Judged, Run
+from benchmarks._results import TWIN_TITLE, Judged, Run
 from benchmarks.goals import Verdict
 
 Lines = list[list[str]]
@@ -47,18 +47,54 @@ def goals_table(tables: Mapping[str, Sequence[Judged]]) -> tuple[Lines, str]:
     return lines, f"{met} of {counted} goals met"
 
 
+def goals(run: Run) -> Iterator[tuple[str, Lines, str]]:
+    """List the goals of a run, those of the Python twin apart: heading, table and count."""
+    for heading, twin in (("goals", False), (f"goals of the {TWIN_TITLE}", True)):
+        tables = {
+            title: rows
+            for title, rows in run.tables.items()
+            if title.startswith(TWIN_TITLE) == twin and any(found for _, found in rows)
+        }
+        if tables:
+            yield heading, *goals_table(tables)
+
+
+def show_run(run: Run) -> None:
+    """Print all tables of a run."""
+    for title, rows in run.tables.items():
+        show(f"{title}: {MEANING}", table(rows), rivals(rows))
+
+
+def show_goals(run: Run) -> None:
+    """Print the goals of a run."""
+    for heading, lines, count in goals(run):
+        show(heading, lines)
+        print(count)
+
+
+def rivals(rows: Sequence[Judged]) -> set[str]:
+    """Name the columns of other libraries, which we are to be faster than; not those of limits."""
+    return {f"{name} ÷" for outcome, _ in rows for name in outcome.peers}
+
+
 def goal_figure(verdict: Verdict, value: float) -> str:
     """Write a measured figure in its unit."""
     return f"{figure(value)}x" if verdict.unit == "x" else amount(value, verdict.unit)
 
 
-def show(title: str, lines: Lines) -> None:
-    """Print a table: drawn on a terminal, in columns elsewhere."""
-    if not (sys.stdout.isatty() and _drawn(title, lines)):
+def show(title: str, lines: Lines, rivals: Collection[str] = ()) -> None:
+    """Print a table: drawn on a terminal, in columns elsewhere.
+
+    Args:
+        title: Above it.
+        lines: Its cells.
+        rivals: Columns of ratios where more is better.
+    """
+    if not (sys.stdout.isatty() and _drawn(title, lines, rivals)):
         print(f"\n{title}\n{aligned(lines)}", flush=True)
 
 
-def _drawn(title: str, lines: Lines) -> bool:
+def _drawn(title: str, lines: Lines, rivals: Collection[str]) -> bool:
     """Draw a table with rich; whether rich is there."""
     try:
         from rich.console import Console
@@ -72,7 +108,7 @@ def _drawn(title: str, lines: Lines) -> bool:
     for line in lines[1:]:
         made.add_row(
             *(
-                Text(cell, style=style(name, cell))
+                Text(cell, style=style(name in rivals, cell))
                 for name, cell in zip(lines[0], line, strict=True)
             )
         )
@@ -80,11 +116,11 @@ def _drawn(title: str, lines: Lines) -> bool:
     return True
 
 
-def style(column: str, cell: str) -> str:
-    """Choose the look of a cell: what is slower than a peer or not met stands out."""
-    if column.endswith("÷") and cell:
+def style(rival: bool, cell: str) -> str:
+    """Choose the look of a cell: what is slower than a peer, or not met, stands out."""
+    if rival and cell:
         return "dim" if cell.startswith("=") else "green" if float(cell) >= 1 else "red"
-    return "red" if "NOT MET" in cell else "dim" if column == "±" else ""
+    return "red" if "NOT MET" in cell or cell == "SLOWER" else ""
 
 
 def aligned(lines: Lines) -> str:
@@ -122,9 +158,8 @@ def document(run: Run, pictures: Sequence[tuple[str, str]] = ()) -> str:
             f"{MEANING.capitalize()}.",
             markdown(table(rows)),
         ]
-    lines, count = goals_table(run.tables)
-    if len(lines) > 1:
-        parts += ["## Goals", f"{count}.", markdown(lines)]
+    for heading, lines, count in goals(run):
+        parts += [f"## {heading.capitalize()}", f"{count}.", markdown(lines)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -20,6 +20,8 @@ Tables = Mapping[str, list[Judged]]
 PASSING = ("load", "load at the end")
 #: What is said of a peer that a part of a run has no figures of.
 LEFT_OUT = "left out"
+#: What the titles of the Python twin's tables begin with.
+TWIN_TITLE = "Python twin"
 #: Significant digits of a figure: more say nothing.
 DIGITS = 5
 

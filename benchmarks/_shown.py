@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks._report import MEANING, document, goals_table, show, table
+from benchmarks._report import document, show_goals, show_run
 from benchmarks._results import ResultsError, Run, read
 
 
@@ -53,10 +53,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"error: {exc}", file=sys.stderr)
         return 2
     print("\n".join(f"{name}: {fact}" for name, fact in run.surroundings.items()))
-    for title, rows in run.tables.items():
-        show(f"{title}: {MEANING}", table(rows))
-    lines, count = goals_table(run.tables)
-    show("goals", lines)
-    print(count)
+    show_run(run)
+    show_goals(run)
     write_outputs(options, run)
     return 0

@@ -30,7 +30,7 @@ from benchmarks import (
     sending,
 )
 from benchmarks._harness import Timing, measure, pinned
-from benchmarks._results import Judged, read
+from benchmarks._results import TWIN_TITLE, Judged, read
 from benchmarks.goals import verdicts
 from benchmarks.peers import Peer
 from benchmarks.servers import Program
@@ -45,8 +45,6 @@ TIMED = {
     "growth": growth,
 }
 TWIN = "twin"
-#: What its tables' titles begin with.
-TWIN_TITLE = "Python twin"
 #: Real servers in processes of their own.
 SERVERS = {"echo": echo, "fanout": fanout, "idle": idle, "embedding": embedding}
 NAMES = [*TIMED, TWIN, *SERVERS]

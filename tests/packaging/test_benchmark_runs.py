@@ -138,6 +138,18 @@ def test_runs_of_two_machines_are_not_put_together(tmp_path: Path) -> None:
     assert _results.read(tmp_path / "run.json") == old
 
 
+def test_slower_than_a_peer_stands_out_and_slower_than_a_limit_does_not() -> None:
+    rows = [(outcome(wscore=1.0, peer=0.5), [])]
+    (heading, *_), *_ = [_report.table(rows)]
+    assert _report.rivals(rows) == {"peer ÷"} < set(heading)
+    assert [_report.style(True, cell) for cell in ("0.50", "=0.99", "2.0")] == [
+        "red",
+        "dim",
+        "green",
+    ]
+    assert _report.style(False, "0.50") == ""
+
+
 # Comparing
 
 

@@ -200,8 +200,8 @@ def test_the_command_prints_tables_and_goals_and_writes_the_figures(tmp_path: Pa
     assert judged.label == "in place, 16 B"
     assert judged.values["wscore"] > 0
     if growth.SCALE == 1:
-        assert f"goals of the {_suites.TWIN_TITLE}" in done.stdout
-        (_, verdicts), *_ = read[f"{_suites.TWIN_TITLE}: masking into new bytes, a call"]
+        assert f"goals of the {_results.TWIN_TITLE}" in done.stdout
+        (_, verdicts), *_ = read[f"{_results.TWIN_TITLE}: masking into new bytes, a call"]
         assert [verdict.goal for verdict in verdicts] == ["≥ 1x wsproto"]
 
 
