@@ -53,7 +53,7 @@ lint: $(VENV)/.stamp-dev  ## ruff, mypy --strict, the stub against the compiled 
 	$(PY) -m ruff format --check --quiet
 	$(PY) -m mypy
 ifneq ($(WSCORE_BUILD_EXT),0)
-	$(PY) -m mypy.stubtest wscore._framing_c --concise
+	$(PY) -m mypy.stubtest wscore._framing_c wscore._flow_c --concise
 endif
 
 bench: $(VENV)/.stamp-dev  ## ratios to the peers and the goals, side by side in one run
@@ -89,10 +89,10 @@ coverage: $(VENV)/.stamp-dev  ## every branch of the core's Python part, on both
 	$(PY) -m coverage report
 
 wsproto-suite: $(VENV)/.stamp-dev  ## wsproto's own tests with wscore in its place
-	$(PY) tests/wsproto_suite/run.py
+	$(PY) tests/foreign_suites/of_wsproto.py
 
 trio-websocket-suite: $(VENV)/.stamp-dev  ## trio-websocket's own tests with wscore.trio in its place
-	$(PY) tests/trio_websocket_suite/run.py
+	$(PY) tests/foreign_suites/of_trio_websocket.py
 
 dependants-suites: $(VENV)/.stamp-dev  ## the own tests of hypercorn, uvicorn and others on wscore; takes minutes
 	$(PY) tests/dependants_suites/run.py

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import (
+    chat,
     deflate,
     echo,
     embedding,
@@ -46,7 +47,7 @@ TIMED = {
 }
 TWIN = "twin"
 #: Real servers in processes of their own.
-SERVERS = {"echo": echo, "fanout": fanout, "idle": idle, "embedding": embedding}
+SERVERS = {"echo": echo, "fanout": fanout, "idle": idle, "embedding": embedding, "chat": chat}
 NAMES = [*TIMED, TWIN, *SERVERS]
 #: Seconds that the interrupted run of the Python twin may take to write what it has.
 _LAST_WORDS = 30

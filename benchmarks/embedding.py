@@ -70,4 +70,4 @@ def outcomes(
 def pair(program: Program) -> list[Program]:
     """Return a server on wscore and the same on wsproto; either ends if it is on the other."""
     both = [replace(program, name=US, stands_in=True), program]
-    return [replace(one, options=("--core", one.name)) for one in both]
+    return [replace(one, arguments=("--core", one.name)) for one in both]

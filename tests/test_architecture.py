@@ -45,6 +45,7 @@ LAYERS: list[set[str]] = [
     {"frame_protocol"},
     {"events", "extensions"},
     {"connection"},
+    {"_flow_c"},  # the compiled twin of trio._flow_py
     {"_upgrade", "handshake"},
     {"_alias"},
     {"__init__", "__main__"},

@@ -41,11 +41,15 @@ class Done:
         done: Connections or messages, as the command counts.
         seconds: By the clock.
         pings: Answered since the generator was started.
+        p50: Seconds within which half of the posts were answered.
+        p99: The same for 99 of 100.
     """
 
     done: int
     seconds: float
     pings: int
+    p50: float = 0.0
+    p99: float = 0.0
 
 
 def build() -> Path:
@@ -176,6 +180,28 @@ class Load:
     def publish(self, messages: int, size: int) -> Done:
         """Send on the connection opened last, one when all others have the one before."""
         return self.command("publish", messages, size)
+
+    def ask(self, first: int, count: int, request: str) -> Done:
+        """Have connections to a chat ask, and wait for the ok of each.
+
+        Args:
+            first: Of the connections.
+            count: How many there are of them.
+            request: JSON, in which # becomes the connection's number and $ a new id.
+        """
+        return self.command("ask", first, count, request)
+
+    def post(self, first: int, count: int, messages: int, request: str) -> Done:
+        """Have connections post, each again when it has the ok."""
+        return self.command("post", first, count, messages, request)
+
+    def spread(self, messages: int, depth: int, request: str) -> Done:
+        """Post on the connection opened last, `depth` ahead of what has reached all others."""
+        return self.command("spread", messages, depth, request)
+
+    def follow(self, messages: int, request: str) -> Done:
+        """Ask on the connection opened last, and wait for so many messages of the room."""
+        return self.command("follow", messages, request)
 
     def connect(self, count: int, path: str, at_once: int, *, raw: bool = False) -> Done:
         """Open and close connections."""

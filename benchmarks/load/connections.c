@@ -21,8 +21,10 @@ enum state { FREE, CONNECTING, HANDSHAKE, OPEN, CLOSING };
 struct connection {
     int fd;
     enum state state;
-    int raw, deflate, writing;
+    int raw, deflate, chat, writing;
     uint32_t number, sent, received;
+    uint64_t request, offset; /* in a chat: what was asked last, the room's last message */
+    double asked;
     char *rest, *unsent; /* the beginning of a frame; what the socket did not take */
     size_t rest_length, unsent_length;
     void *inflater;
@@ -105,6 +107,7 @@ static void begin(struct connection *c, uint32_t number) {
     int on = 1;
     memset(c, 0, sizeof *c);
     c->number = number, c->raw = job.raw, c->deflate = job.deflate;
+    c->chat = strcmp(job.path, "/ws") == 0;
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0) fail("connection %u: socket: %s", number, strerror(errno));
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -167,6 +170,90 @@ static void on_message(struct connection *c, struct frame *frame) {
     }
 }
 
+/* --- chat ---------------------------------------------------------------------------------- */
+
+static double *latencies;
+static uint64_t latency_count, latency_room;
+
+static void ask(struct connection *c) {
+    static uint64_t requests;
+    static char text[1 << 18];
+    c->request = ++requests;
+    c->asked = now();
+    size_t length = put_request_text(text, sizeof text, job.pattern, c->number, c->request);
+    transmit(c, outgoing, put_frame(outgoing, FIN | TEXT, text, length));
+    job.sent++;
+}
+
+/* Post as long as fewer than `depth` messages are on their way to some of the others. */
+static void spread(struct connection *c) {
+    while (job.sent < job.target && job.sent < job.spread / (opened - 1) + job.depth) ask(c);
+}
+
+static void on_answered(struct connection *c) {
+    switch (job.task) {
+    case SPREAD:
+        job.done++;
+        break;
+    case ASK:
+        job.done++;
+        if (job.sent < job.target) ask(&connections[job.first + job.sent]);
+        break;
+    case POST:
+        if (latency_count == latency_room) {
+            latency_room = latency_room ? 2 * latency_room : 4096;
+            latencies = grown(latencies, latency_room * sizeof *latencies);
+        }
+        latencies[latency_count++] = now() - c->asked;
+        job.done++;
+        if (job.sent < job.target) ask(c);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_chat(struct connection *c, struct frame *frame) {
+    const char *data = frame->payload;
+    size_t length = frame->length;
+    int ok = is_reply_ok(data, length);
+    if (frame->first != (FIN | TEXT)) fail("connection %u: no text", c->number);
+    if (is_reply_error(data, length)) fail("connection %u: an error", c->number);
+    if (ok && memmem(data, length, "\"messages\":", 11)) c->offset = 0;
+    uint32_t messages = count_messages(data, length, &c->offset);
+    if (job.task == FOLLOW && c->number == job.first) job.done += messages;
+    if (job.task == SPREAD && c->number != job.first && !ok) {
+        job.spread += messages, job.done += messages;
+        spread(&connections[job.first]);
+    }
+    if (!ok) return;
+    if (job.task != SPREAD && request_of(data, length) != c->request)
+        fail("connection %u: an answer to something else", c->number);
+    on_answered(c);
+}
+
+void ask_first(void) {
+    struct connection *first = &connections[job.first];
+    latency_count = 0;
+    if (job.task == SPREAD) {
+        spread(first);
+        return;
+    }
+    uint32_t at_once = job.task == ASK && job.count > AT_ONCE ? AT_ONCE : job.count;
+    for (uint32_t at = 0; at < at_once && job.sent < job.target; at++) ask(first + at);
+}
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double latency(double share) {
+    if (latency_count == 0) return 0;
+    qsort(latencies, latency_count, sizeof *latencies, compare);
+    return latencies[(uint64_t)((double)(latency_count - 1) * share)];
+}
+
 static void on_frame(struct connection *c, struct frame *frame) {
     char reply[FRAME_HEAD + 125];
     if (frame->masked != c->raw) fail("connection %u: a frame's mask bit is wrong", c->number);
@@ -186,7 +273,10 @@ static void on_frame(struct connection *c, struct frame *frame) {
         }
         break; /* the end of the stream follows */
     default:
-        on_message(c, frame);
+        if (c->chat)
+            on_chat(c, frame);
+        else
+            on_message(c, frame);
     }
 }
 

@@ -13,6 +13,11 @@
  *     texts FILE                        read the texts, one a line, that `deflate` sends
  *     deflate MESSAGES                  as echo, DEPTH 1, with compressed messages
  *     publish MESSAGES SIZE             send on the connection opened last; the others receive all
+ *     ask FIRST COUNT PATTERN           in a chat: each of these connections asks, until it has an ok
+ *     post FIRST COUNT MESSAGES PATTERN  each of these posts again when it has the ok
+ *     spread MESSAGES DEPTH PATTERN     post on the connection opened last, DEPTH ahead of the one
+ *                                       that has reached all the others
+ *     follow MESSAGES PATTERN           ask there, and wait for so many messages
  *     connect COUNT PATH AT_ONCE [raw]  open and close, AT_ONCE at a time
  *     wait SECONDS                      only answer pings
  *     close                             closing handshakes, for all
@@ -20,6 +25,10 @@
  *
  * Every reply is compared with what it has to be, byte for byte; messages carry the number of their
  * connection and their own, so that one that is lost, doubled or of another connection is noticed.
+ *
+ * A connection whose path is /ws is one to a chat: errors end the program, and so does a message
+ * whose offset is not the next one. In a pattern, # is the connection's number, $ a new id. The
+ * answer to post has also "p50" and "p99", of the seconds from a post to its ok.
  */
 
 #include <errno.h>
@@ -98,12 +107,29 @@ static void command_close(void) {
     opened = 0;
 }
 
+static void command_chat(void) {
+    uint64_t wanted = job.target;
+    if (opened < job.first + job.count || job.count == 0) fail("%u connections are open", opened);
+    if (job.task == SPREAD) wanted *= opened; /* the others', and an ok each */
+    make_room(1 << 18, 1);
+    double began = now();
+    ask_first();
+    advance(wanted);
+    double seconds = now() - began;
+    printf("{\"done\": %" PRIu64 ", \"seconds\": %.9f, \"pings\": %" PRIu64,
+           job.task == SPREAD ? job.spread : job.done, seconds, pings);
+    if (job.task == POST) printf(", \"p50\": %.9f, \"p99\": %.9f", latency(0.5), latency(0.99));
+    puts("}");
+    job.task = NOTHING;
+}
+
 static int has(const char *line, const char *word) { return strstr(line, word) != NULL; }
 
 static void execute(char *line) {
     static char path[4096];
     double seconds;
     uint32_t at_once;
+    int at = 0;
     struct job next = {.depth = 1, .path = path};
     uint64_t *count = &next.target;
     next.raw = has(line, " raw"), next.deflate = has(line, " deflate");
@@ -128,6 +154,20 @@ static void execute(char *line) {
         read_texts(path);
         job = next;
         finish(0, now());
+    } else if (sscanf(line, "ask %u %u %n", &next.first, &next.count, &at) == 2) {
+        next.task = ASK, next.target = next.count, next.pattern = line + at, job = next;
+        command_chat();
+    } else if (sscanf(line, "post %u %u %" SCNu64 " %n", &next.first, &next.count, count, &at) == 3) {
+        next.task = POST, next.pattern = line + at, job = next;
+        command_chat();
+    } else if (sscanf(line, "spread %" SCNu64 " %u %n", count, &next.depth, &at) == 2) {
+        next.task = SPREAD, next.first = opened - 1, next.count = 1;
+        next.pattern = line + at, job = next;
+        command_chat();
+    } else if (sscanf(line, "follow %" SCNu64 " %n", count, &at) == 1) {
+        next.task = FOLLOW, next.first = opened - 1, next.count = 1;
+        next.pattern = line + at, job = next;
+        command_chat();
     } else if (sscanf(line, "wait %lf", &seconds) == 1) {
         job = next;
         command_wait(seconds);

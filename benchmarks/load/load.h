@@ -22,14 +22,24 @@ size_t put_text(char *out, uint32_t connection, uint32_t number);
 int is_text(void **inflater, const char *data, size_t length, uint32_t connection, uint32_t number);
 void end_inflater(void *inflater);
 
+/* chat.c: what is said in a chat. */
+size_t put_request_text(char *out, size_t room, const char *pattern, uint32_t connection,
+                        uint64_t request);
+int is_reply_ok(const char *data, size_t length);
+int is_reply_error(const char *data, size_t length);
+uint64_t request_of(const char *data, size_t length);
+uint32_t count_messages(const char *data, size_t length, uint64_t *last);
+
 /* connections.c: the connections, and one task for all of them. */
-enum task { NOTHING, ECHO, COMPRESSED, PUBLISH, CONNECT };
+enum task { NOTHING, ECHO, COMPRESSED, PUBLISH, CONNECT, ASK, POST, SPREAD, FOLLOW };
 
 struct job {
     enum task task;
     uint64_t target, sent, done; /* messages, or connections */
+    uint64_t spread; /* messages that came to those who did not post them */
     uint32_t size, depth;
-    const char *path;
+    const char *path, *pattern;
+    uint32_t first, count; /* of the connections that ask or post */
     int raw, deflate;
 };
 extern struct job job;
@@ -42,6 +52,8 @@ void make_room(size_t size, size_t depth);
 void open_more(uint32_t count);
 void open_and_close(uint32_t at_once);
 void send_first(void);
+void ask_first(void);
+double latency(double share); /* of the posts of the job: within that were so many answered */
 void close_all(void);
 void turn(int timeout);
 void advance(uint64_t done);

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -36,7 +36,7 @@ class Program:
         deflate: It has permessage-deflate.
         polls: It uses CPU time while it has nothing to do, and is halted between its turns.
         stands_in: It is run with wscore in the place of wsproto.
-        options: For its command line, whatever the row.
+        arguments: For its command line, always.
     """
 
     name: str
@@ -46,15 +46,18 @@ class Program:
     deflate: bool = True
     polls: bool = False
     stands_in: bool = False
-    options: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
     @property
     def command(self) -> list[str]:
         instead = ["-m", "wscore.as_wsproto"] if self.stands_in else []
-        return [sys.executable, *instead, "-m", f"{__name__}.{self.module}", *self.options]
+        return [sys.executable, *instead, "-m", f"{__name__}.{self.module}", *self.arguments]
 
 
 US = Program("wscore", "wscore_trio", ("trio",))
+#: The chat with its default store, and with one that forgets.
+CHAT = Program("wscore", "chat_wscore", ("trio", "msgspec"), deflate=False)
+CHAT_IN_MEMORY = replace(CHAT, name="memory", arguments=("--memory",))
 PEERS = [
     Program("serve_tcp", "serve_tcp", ("trio",), raw=True, deflate=False),
     Program("trio-websocket", "trio_websocket_trio", ("trio-websocket",), deflate=False),

@@ -1,13 +1,10 @@
-"""The hub as pure functions: any interleaving keeps every client's view whole."""
+"""The hub, command by command; any interleaving of them is in `test_hub_machine`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from wscore.chat.hub import Delivery, Hub, Publication
 from wscore.chat.model import Entry, Head, Log, Name, inbox_log, parse_name, room_log
@@ -46,7 +43,7 @@ def join(hub: Hub, connection: int, room: str = "Room") -> list[Delivery]:
 
 
 def flat(deliveries: list[Delivery]) -> list[tuple[set[int], Any]]:
-    return [(set(to), push) for to, push in deliveries if to]
+    return [(set(to), push) for to, pushes in deliveries if to for push in pushes]
 
 
 @pytest.fixture
@@ -60,22 +57,30 @@ def test_entries_go_to_those_who_are_live(hub: Hub) -> None:
     join(hub, 0)
     join(hub, 1)
     hub.attach(2, ROOM)
-    assert flat(hub.announce(ROOM, entry(1))) == [({0, 1}, Publication(entry(1), "Room"))]
+    assert flat([hub.announce(ROOM, [entry(1)])]) == [({0, 1}, Publication(entry(1), "Room"))]
     hub.enter(2, ROOM)
     assert not hub.settle(2, ROOM, 0)
-    assert flat(hub.announce(ROOM, entry(2))) == [({0, 1}, Publication(entry(2), "Room"))]
+    assert flat([hub.announce(ROOM, [entry(2)])]) == [({0, 1}, Publication(entry(2), "Room"))]
     assert not hub.settle(2, ROOM, 1)
     assert hub.settle(2, ROOM, 2)
-    assert flat(hub.announce(ROOM, entry(3))) == [({0, 1, 2}, Publication(entry(3), "Room"))]
+    assert flat([hub.announce(ROOM, [entry(3)])]) == [({0, 1, 2}, Publication(entry(3), "Room"))]
     hub.leave(0, "room")
     hub.disconnect(1)
-    assert flat(hub.announce(ROOM, entry(4))) == [({2}, Publication(entry(4), "Room"))]
+    assert flat([hub.announce(ROOM, [entry(4)])]) == [({2}, Publication(entry(4), "Room"))]
+
+
+def test_entries_of_one_commit_go_together(hub: Hub) -> None:
+    connect(hub, 0, "Anna")
+    join(hub, 0)
+    delivery = hub.announce(ROOM, [entry(1), entry(2)])
+    assert delivery.pushes == [Publication(entry(1), "Room"), Publication(entry(2), "Room")]
+    assert hub.head(ROOM) == Head("epoch", 2)
 
 
 def test_an_entry_announced_before_the_head_is_known_counts(hub: Hub) -> None:
     connect(hub, 0, "Anna")
     hub.attach(0, ROOM)
-    hub.announce(ROOM, entry(8))
+    hub.announce(ROOM, [entry(7), entry(8)])
     assert hub.head(ROOM) is None
     hub.opened(ROOM, "Room", Head("epoch", 7))
     assert hub.head(ROOM) == Head("epoch", 8)
@@ -88,9 +93,9 @@ def test_an_abandoned_slice(hub: Hub) -> None:
     with pytest.raises(ChatError, match="not_joined"):
         hub.require_joined(0, "room")
     join(hub, 0)
-    hub.announce(ROOM, entry(1))
+    hub.announce(ROOM, [entry(1)])
     hub.attach(0, ROOM)
-    assert hub.announce(ROOM, entry(2)) == []
+    assert not hub.announce(ROOM, [entry(2)]).to
     assert hub.abandon(0, ROOM) == 1
     assert hub.require_joined(0, "room") == ROOM
 
@@ -106,6 +111,7 @@ def test_nothing_is_kept_of_what_nobody_follows(hub: Hub) -> None:
     assert not hub._channels
     assert not hub._connections
     assert not hub._recount
+    assert not hub._ranks
 
 
 def test_presence_with_several_devices(hub: Hub) -> None:
@@ -166,10 +172,14 @@ def test_rooms_with_most_present_first(hub: Hub) -> None:
     join(hub, 1, "a-small")
     assert [(r.room, r.count) for r in hub.rooms(100)] == [
         ("big", 3),
-        ("a-small", 1),
         ("b-small", 1),
+        ("a-small", 1),
     ]
     assert len(hub.rooms(2)) == 2
+    for connection in range(3):
+        hub.leave(connection, "big")
+    join(hub, 2, "a-small")
+    assert [(r.room, r.count) for r in hub.rooms(100)] == [("a-small", 2), ("b-small", 1)]
 
 
 def test_typing_in_a_room(hub: Hub) -> None:
@@ -186,6 +196,29 @@ def test_typing_in_a_room(hub: Hub) -> None:
     assert hub.typing_in(0, "nowhere", 12.0) == []
 
 
+def test_leaving_does_not_allow_more_typing(hub: Hub) -> None:
+    for connection, user in enumerate(("Anna", "Bob")):
+        connect(hub, connection, user)
+        join(hub, connection)
+    assert hub.typing_in(0, "room", 10.0) != []
+    hub.leave(0, "room")
+    join(hub, 0)
+    assert hub.typing_in(0, "room", 10.5) == []
+
+
+def test_in_a_big_room_one_who_types_stands_for_all(hub: Hub) -> None:
+    for connection, user in enumerate("abcd"):
+        connect(hub, connection, user)
+        join(hub, connection)
+    push = TypingPush(room="Room", user="b")
+    assert flat(hub.typing_in(1, "room", 10.0)) == [({0, 2, 3}, push)]
+    assert hub.typing_in(2, "room", 10.9) == []
+    assert hub.typing_in(1, "room", 11.0) != []
+    hub.leave(3, "room")
+    assert hub.typing_in(1, "room", 11.5) == []
+    assert hub.typing_in(2, "room", 11.9) != []
+
+
 def test_typing_to_a_person(hub: Hub) -> None:
     for connection, user in enumerate(("Anna", "Bob", "Bob")):
         connect(hub, connection, user)
@@ -196,153 +229,32 @@ def test_typing_to_a_person(hub: Hub) -> None:
     assert hub.typing_to(0, "nobody", 1.5) == []
 
 
+def test_a_log_that_began_anew(hub: Hub) -> None:
+    """Who followed it, or was about to, is out; who comes anew is in."""
+    for connection, user in enumerate(("Anna", "Bob", "Carol", "Dora")):
+        connect(hub, connection, user)
+    join(hub, 0)
+    hub.announce(ROOM, [entry(1)])
+    hub.attach(1, ROOM)
+    assert sorted(hub.reset(ROOM)) == [0, 1]
+    assert hub.reset(room_log("another")) == []
+    assert hub.head(ROOM) is None
+    hub.attach(2, ROOM)
+    hub.opened(ROOM, "Room", Head("new", 0))
+    hub.enter(2, ROOM)
+    assert hub.settle(2, ROOM, 0)
+    assert flat([hub.announce(ROOM, [entry(1)])]) == [({2}, Publication(entry(1), "Room"))]
+    assert hub.abandon(1, ROOM) is None
+    assert hub.disconnect(0) != []
+
+
 def test_typing_does_not_grow(hub: Hub) -> None:
     connect(hub, 0, "Bob")
     for connection in range(1, 500):
         connect(hub, connection, f"u{connection}")
         assert hub.typing_to(connection, "bob", float(connection * 2))
     assert len(hub._channels[inbox_log("bob")].typed) <= 64
-
-
-class Views(RuleBasedStateMachine):
-    """Clients of one room, each with what it has received; the log is a count of entries.
-
-    A client's slice begins, is read from the log as it then is, and may be followed by a replay
-    in steps, while entries are announced and others come and go in between.
-    """
-
-    USERS = ("Anna", "Bob", "Carol")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hub = Hub(Limits(presence=2))
-        self.log = 0
-        self.user: dict[int, str] = {}
-        self.reading: dict[int, int] = {}  # slices under way: the head they were promised
-        self.known: dict[int, int] = {}  # joined clients: the offset they know
-        self.seen: dict[int, set[str]] = {}  # joined clients: who they think is there
-        self.next = 0
-
-    def deliver(self, deliveries: list[Delivery]) -> None:
-        for to, push in deliveries:
-            for connection in to:
-                assert connection in self.known, "a push before the ok of the join"
-                if isinstance(push, Publication):
-                    assert push.entry.offset == self.known[connection] + 1
-                    self.known[connection] += 1
-                elif isinstance(push, PresencePush) and isinstance(push.user, str):
-                    members = self.seen[connection]
-                    assert (push.user in members) is (push.state == "left")
-                    members ^= {push.user}
-                    assert push.count == len(self.present())
-
-    def present(self) -> set[str]:
-        return {self.user[connection] for connection in self.known}
-
-    def pick(self, data: st.DataObject, among: Any) -> int:
-        chosen = data.draw(st.sampled_from(sorted(among)))
-        assert isinstance(chosen, int)
-        return chosen
-
-    @initialize(log=st.integers(0, 5))
-    def start(self, log: int) -> None:
-        self.log = log
-
-    @rule(user=st.sampled_from(USERS))
-    def connect(self, user: str) -> None:
-        connect(self.hub, self.next, user)
-        self.user[self.next] = user
-        self.next += 1
-
-    @precondition(lambda self: bool(set(self.user) - set(self.reading)))
-    @rule(data=st.data())
-    def begin(self, data: st.DataObject) -> None:
-        connection = self.pick(data, set(self.user) - set(self.reading))
-        self.hub.attach(connection, ROOM)
-        self.reading[connection] = -1
-
-    @precondition(lambda self: -1 in self.reading.values())
-    @rule(data=st.data())
-    def open(self, data: st.DataObject) -> None:
-        waiting = {c for c, head in self.reading.items() if head == -1}
-        connection = self.pick(data, waiting)
-        self.hub.opened(ROOM, "Room", Head("epoch", self.log))
-        head = self.hub.head(ROOM)
-        assert head == Head("epoch", self.log)
-        self.reading[connection] = self.log
-
-    @precondition(lambda self: any(head >= 0 for head in self.reading.values()))
-    @rule(data=st.data(), succeeds=st.booleans())
-    def finish(self, data: st.DataObject, succeeds: bool) -> None:
-        connection = self.pick(data, {c for c, head in self.reading.items() if head >= 0})
-        head = self.reading.pop(connection)
-        if not succeeds:
-            before = self.hub.abandon(connection, ROOM)
-            assert before == self.known.get(connection)
-            if before is not None:
-                self.hub.settle(connection, ROOM, before)
-            return
-        deliveries = self.hub.enter(connection, ROOM)
-        cursor = data.draw(st.integers(max(0, head - 3), head))
-        self.known[connection] = cursor
-        self.seen.setdefault(connection, set(self.hub.present(ROOM)[1]))
-        self.deliver(deliveries)
-        self.hub.settle(connection, ROOM, cursor)
-
-    @rule()
-    def post(self) -> None:
-        self.log += 1
-        self.deliver(self.hub.announce(ROOM, entry(self.log)))
-
-    @precondition(lambda self: bool(self.behind()))
-    @rule(data=st.data())
-    def replay(self, data: st.DataObject) -> None:
-        connection = self.pick(data, self.behind())
-        self.known[connection] += 1
-        self.hub.settle(connection, ROOM, self.known[connection])
-
-    def behind(self) -> set[int]:
-        return {c for c, at in self.known.items() if at < self.log and c not in self.reading}
-
-    @precondition(lambda self: bool(set(self.known) - set(self.reading)))
-    @rule(data=st.data())
-    def leave(self, data: st.DataObject) -> None:
-        connection = self.pick(data, set(self.known) - set(self.reading))
-        del self.known[connection], self.seen[connection]
-        self.deliver(self.hub.leave(connection, "room"))
-
-    @precondition(lambda self: bool(self.user))
-    @rule(data=st.data())
-    def disconnect(self, data: st.DataObject) -> None:
-        connection = self.pick(data, self.user)
-        for state in (self.known, self.seen, self.reading):
-            state.pop(connection, None)
-        self.deliver(self.hub.disconnect(connection))
-        del self.user[connection]
-
-    @rule()
-    def tick(self) -> None:
-        for to, push in self.hub.counts():
-            assert push == PresencePush(room="Room", count=len(self.present()))
-            assert set(to) == set(self.known)
-
-    @invariant()
-    def presence_is_right(self) -> None:
-        if self.known:
-            count, members = self.hub.present(ROOM)
-            assert (count, set(members)) == (len(self.present()), self.present())
-            assert members == sorted(members)
-
-    @invariant()
-    def those_who_are_behind_can_catch_up(self) -> None:
-        for connection, at in self.known.items():
-            assert self.hub.follows(connection, ROOM)
-            assert at <= self.log
-
-    @invariant()
-    def nothing_leaks(self) -> None:
-        assert (ROOM in self.hub._channels) is bool(set(self.known) | set(self.reading))
-
-
-Views.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
-TestViews = Views.TestCase
+    for connection in range(1, 500):
+        assert hub.typing_to(connection, "bob", 2000.0)
+    assert hub.typing_to(1, "bob", 3000.0)
+    assert len(hub._channels[inbox_log("bob")].typed) <= 500

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import ssl
 from contextlib import AsyncExitStack
 from functools import partial
 
 import trio
-import trustme
 
 from wscore.trio import broadcast, open_websocket, serve_websocket
 
 TIMEOUT = 20
 
 
-def contexts():
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
-
-
-async def test_every_kind_of_member_at_once():
+async def test_every_kind_of_member_at_once(server_context, client_context):
     members = []
 
     async def enter(request):
@@ -32,7 +21,6 @@ async def test_every_kind_of_member_at_once():
         async for _ in connection:
             pass
 
-    server_context, client_context = contexts()
     with trio.fail_after(TIMEOUT):
         async with trio.open_nursery() as nursery, AsyncExitStack() as clients:
             serve = partial(serve_websocket, enter, "127.0.0.1", 0, compression=True)

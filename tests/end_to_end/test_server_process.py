@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import struct
 import subprocess
@@ -33,16 +34,27 @@ class Server:
         self.process, self.log, self.port = process, log, port
 
     async def report(self) -> dict[str, object]:
+        url = f"http://127.0.0.1:{self.port}/counters"
+
         def get():
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/counters") as response:
+            with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
                 return json.load(response)
 
         return await trio.to_thread.run_sync(get)
 
     async def report_when(self, condition) -> dict[str, object]:
-        """What it says as soon as it meets a condition; another process has no Event for us."""
-        while not condition(report := await self.report()):  # noqa: ASYNC110
-            await trio.sleep(0.02)
+        """What it says as soon as it meets a condition; another process has no Event for us.
+
+        Gives up if its counters stand still, however long they move before.
+        """
+        before: list[object] = []
+        with trio.fail_after(TIMEOUT) as scope:
+            while not condition(report := await self.report()):
+                counters = [report[name] for name in ("accepted", "ended", "handled")]
+                if counters != before:
+                    before = counters
+                    scope.deadline = trio.current_time() + TIMEOUT
+                await trio.sleep(0.02)
         return report
 
     async def wait_line(self) -> None:
@@ -54,10 +66,10 @@ class Server:
 
 
 @asynccontextmanager
-async def running(tmp_path, *, descriptors: int = 0, grace: float = 10):
+async def running(tmp_path, *, descriptors: int = 0, grace: float = 10, limit: float = TIMEOUT):
     log = tmp_path / "log"
     command = [sys.executable, str(PROGRAM), str(descriptors), str(grace)]
-    with trio.fail_after(TIMEOUT), ExitStack() as stack:
+    with trio.fail_after(limit), ExitStack() as stack:
         stderr = stack.enter_context(log.open("wb"))
         process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, stderr=stderr)
         try:
@@ -156,7 +168,8 @@ async def test_5000_connections_leave_nothing_behind(tmp_path):
 
     async def clients(server, numbers):
         for number in numbers:
-            await client(server, number)
+            with trio.fail_after(TIMEOUT):
+                await client(server, number)
 
     async def crowd(server, size, concurrency=20):
         before = (await server.report())["handled"]
@@ -167,7 +180,8 @@ async def test_5000_connections_leave_nothing_behind(tmp_path):
             lambda report: report["open"] == 0 and report["handled"] == before + size
         )
 
-    async with running(tmp_path) as server:
+    # All together may take as long as they like; no single one may hang.
+    async with running(tmp_path, limit=math.inf) as server:
         before = await crowd(server, 500)
         after = await crowd(server, 5000)
     # Of each five one hangs up, and one is reset, before the handshake is done, maybe.

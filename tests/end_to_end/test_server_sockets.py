@@ -13,7 +13,6 @@ from functools import partial
 
 import pytest
 import trio
-import trustme
 from transport.peer import CLOSE, HANDSHAKE, TEXT, close_payload, frame
 
 from wscore.trio import (
@@ -26,25 +25,6 @@ from wscore.trio import (
 )
 
 TIMEOUT = 20
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def server_context(authority):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    return context
-
-
-@pytest.fixture(scope="module")
-def client_context(authority):
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
 
 
 @pytest.fixture(params=["TCP", "TLS"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import ssl
 import struct
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,7 +11,6 @@ from functools import partial
 import pytest
 import trio
 import trio_websocket
-import trustme
 import websockets
 import websockets.trio.client
 import websockets.trio.server
@@ -32,25 +30,6 @@ from wscore.trio import (
 
 MESSAGES = ["", "grüß", "x" * 70000, b"", b"\x00\xff", bytes(range(256)) * 2000]
 TIMEOUT = 20
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def server_context(authority):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    return context
-
-
-@pytest.fixture(scope="module")
-def client_context(authority):
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
 
 
 async def echo(request):

@@ -353,3 +353,37 @@ def test_it_ends_with_its_input_and_on_sigterm() -> None:
             end(process)
             assert process.wait(10) in (0, -15)
     assert os.access(load.build(), os.X_OK)
+
+
+OK = '{"type":"ok","id":"$"}'
+
+
+def test_a_chat_that_answers_is_asked_and_posted_to() -> None:
+    """The peer sends back what it gets: these requests are their own answers."""
+    with running() as (load, _):
+        load.open(100, "/ws")
+        assert load.ask(10, 90, OK).done == 90
+        done = load.post(0, 7, 500, OK)
+        assert done.done == 500
+        assert 0 < done.p50 <= done.p99 < done.seconds
+        pushes = '{"type":"ok","id":"$","messages":[{"type":"message","offset":8},'
+        assert load.follow(2, pushes + '{"type":"message","offset":9}]}').done == 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "complaint"),
+    [
+        ('{"type":"error","id":"$"}', "an error"),
+        ('{"type":"ok","id":"7$"}', "an answer to something else"),
+        ('{"type":"ok","id":"$","x":[{"type":"message","offset":7}]}', "offset 7 after 7"),
+        (
+            '{"type":"ok","id":"$","x":[{"type":"message","offset":7},{"type":"message","offset":9}]}',
+            "offset 9 after 7",
+        ),
+    ],
+)
+def test_a_chat_that_answers_wrong_is_found(request_: str, complaint: str) -> None:
+    with running() as (load, _):
+        load.open(2, "/ws")
+        with pytest.raises(LoadError, match=complaint):
+            load.post(0, 2, 20, request_)

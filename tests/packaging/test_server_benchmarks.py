@@ -19,6 +19,7 @@ sys.path.append(str(ROOT))  # at the end: wscore itself stays the installed one
 from benchmarks import (  # noqa: E402
     _live,
     _suites,
+    chat,
     echo,
     embedding,
     fanout,
@@ -31,6 +32,8 @@ from benchmarks._report import percent  # noqa: E402
 from benchmarks.load import Done, Load, LoadError, LoadUnavailable, build  # noqa: E402
 from benchmarks.payloads import JSON_1K  # noqa: E402
 from benchmarks.servers import Program, Server, ServerError  # noqa: E402
+from wscore.chat.model import Entry  # noqa: E402
+from wscore.chat.protocol import encode_entry  # noqa: E402
 
 try:
     build()
@@ -42,7 +45,7 @@ except LoadUnavailable as unavailable:
 PROGRAMS, VERSIONS = servers.find()
 BLINK = Timing(turns=1, seconds=1e-3)
 RAW = next(program for program in PROGRAMS if program.raw)
-LABELS = [*echo.labels(), *fanout.labels(), *idle.labels()]
+LABELS = [*echo.labels(), *fanout.labels(), *idle.labels(), *chat.labels()]
 
 
 def test_all_servers_of_the_extra_are_there() -> None:
@@ -141,7 +144,7 @@ def test_a_server_written_for_wsproto_does_the_work_on_both(server: str) -> None
 
 
 def test_a_server_on_the_other_core_is_not_measured() -> None:
-    wrong = replace(embedding.SERVERS["uvicorn"], options=("--core", US))
+    wrong = replace(embedding.SERVERS["uvicorn"], arguments=("--core", US))
     with (
         Server(wrong) as server,
         pytest.raises(ServerError, match="did not start: runs on wsproto, not on wscore"),
@@ -200,6 +203,25 @@ def test_the_memory_of_idle_connections_is_measured(monkeypatch: pytest.MonkeyPa
     assert idle.held("row", trio_websocket, False) > 5000
 
 
+def test_every_row_of_the_chat_suite_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"POSTERS": (1, 3), "MEMBERS": (3, 7), "FEW": 2, "MANY": 4, "SHORT": 10, "LONG": 100}
+    for name, size in {**sizes, "MISSED": 500, "TRIES": 1, "JOINERS": 2, "WARM_UP": 2}.items():
+        monkeypatch.setattr(chat, name, size)
+    rows = measured(chat)
+    assert list(rows) == chat.labels()
+    for label, outcome in rows.items():
+        if label.startswith("posts"):
+            assert set(outcome.values) == {US, "memory"}
+        if label.startswith("room"):
+            assert set(outcome.values) == {US, "memory", "broadcast"}
+        assert all(value > 0 for value in outcome.values.values()), label
+
+
+def test_pushes_of_the_chat_are_as_large_as_the_bare_messages() -> None:
+    entry = Entry(1234, "u1000", None, chat.TEXT, 1_700_000_000_000, "12345")
+    assert abs(len(encode_entry(entry, "r")) - chat.SIZE) < 5
+
+
 def test_a_keepalive_that_does_not_ping_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idle, "PATIENCE", 1)
     with ExitStack() as stack:
@@ -229,9 +251,9 @@ def test_it_is_said_where_servers_and_load_share_a_core(monkeypatch: pytest.Monk
 
 
 def test_the_suites_of_servers_have_their_goals() -> None:
-    assert list(_suites.SERVERS) == ["echo", "fanout", "idle", "embedding"]
+    assert list(_suites.SERVERS) == ["echo", "fanout", "idle", "embedding", "chat"]
     assert set(_suites.SERVERS) <= set(_suites.NAMES)
-    assert len(set(goals.GOALS) & set(LABELS)) == 9
+    assert len(set(goals.GOALS) & set(LABELS)) == 18
 
 
 def test_a_figure_without_a_noise_has_none_printed() -> None:

@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
 
 import pytest
 import transport.peer
+from time_limit import time_limit
 from transport.peer import socket_pair
 from trio.testing import memory_stream_pair
 
 LIMIT = 30
 
 
-@pytest.fixture(autouse=True)
-def _limit_of_real_time():
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call():
     """A test which waits in vain fails, and does not hang."""
-    if not hasattr(signal, "SIGALRM"):  # Windows
-        yield
-        return
-
-    def give_up(signum, frame):
-        raise TimeoutError(f"the test took more than {LIMIT} s")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(LIMIT)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    with time_limit(LIMIT):
+        return (yield)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import sys
 import pytest
 import trio
 from transport.peer import HANDSHAKE, MemoryListener, read_response
-from trio.testing import memory_stream_pair
+from trio.testing import lockstep_stream_pair, memory_stream_pair
 
 from wscore.trio import HTTPResponse, WebSocketServer
 
@@ -294,3 +294,26 @@ async def test_client_without_progress_is_cut(nursery, caplog, autojump_clock, t
     assert (record.levelno, record.exc_info) == (logging.INFO, None)
     assert "took nothing for 30 s" in record.getMessage()
     assert kind != "iterable" or source.closed
+
+
+async def test_large_piece_to_a_client_that_is_slow_but_reads(nursery, autojump_clock, caplog):
+    """The time without progress counts, not that for the whole piece."""
+
+    async def body():
+        yield BIG
+
+    listener = await start(nursery, lambda: HTTPResponse(200, [], body()), send_timeout=30)
+    ours, theirs = lockstep_stream_pair()
+    peer = listener.connect((ours, theirs))
+    await peer.stream.send_all(PLAIN)
+    received = b""
+    begin = trio.current_time()
+    while not received.endswith(b"\r\n0\r\n\r\n"):
+        await trio.sleep(8)
+        data = await peer.stream.receive_some(50_000)
+        assert data, caplog.text
+        received += data
+    assert trio.current_time() - begin > 60
+    _, _, encoded = received.partition(b"\r\n\r\n")
+    pieces, complete = chunks(encoded)
+    assert (b"".join(pieces), complete) == (BIG, True)

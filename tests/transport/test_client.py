@@ -408,6 +408,18 @@ def test_retry_after(monkeypatch, value, seconds):
     assert ConnectionRejected(503, ((b"retry-after", value),), None).retry_after == seconds
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"Mon, 01 Jan 99999999999999 00:00:00 GMT",
+        b"Mon, 99999999999999999999 Jan 2020 00:00:00 GMT",
+        b"Mon, 01 Jan 2020 00:00:99999999999999999999 GMT",
+    ],
+)
+def test_retry_after_a_date_that_cannot_be(value):
+    assert ConnectionRejected(503, ((b"retry-after", value),), None).retry_after is None
+
+
 def test_no_retry_after():
     assert ConnectionRejected(503, (), None).retry_after is None
 

@@ -37,6 +37,36 @@ def request(target="/", headers=(), **others):
     return HTTPRequest("GET", target, list(headers), remote="r", local="l", **others)
 
 
+# A target that is no URL
+
+
+@pytest.mark.parametrize("target", [b"http://[", b"http://[::1/a", b"http://a]b/", b"://", b"*"])
+async def test_target_that_is_no_url_is_no_error_of_the_hook(nursery, caplog, target):
+    paths = []
+
+    async def hook(asked):
+        paths.append(asked.path)
+
+    listener = await start(nursery, process_request=hook)
+    response = await ask(listener, PLAIN.replace(b"/page?x=1", target))
+    assert response.status == 426
+    assert len(paths) == 1
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+@pytest.mark.parametrize("headers", [b"", b"Upgrade: websocket\r\nConnection: Upgrade\r\n"])
+async def test_connect_is_refused_whatever_the_hook_would_say(nursery, caplog, headers):
+    async def hook(asked):
+        return HTTPResponse(200, body=b"page")
+
+    listener = await start(nursery, process_request=hook)
+    response = await ask(
+        listener, b"CONNECT example.com:80 HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n"
+    )
+    assert (response.status, response.headers["connection"]) == (501, "close")
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
 # The two classes
 
 
@@ -47,6 +77,12 @@ def request(target="/", headers=(), **others):
         ("/a/b%20c?d=/e?f", "/a/b%20c"),
         ("//a?b", "//a"),
         ("http://example.com/a?b", "/a"),
+        ("http://example.com", "/"),
+        ("http://example.com?a=/b", "/"),
+        ("http://[/a", "/a"),
+        ("http://[", "/"),
+        ("http://\u2100.example/a", "/a"),
+        ("example.com:80", "example.com:80"),
         ("*", "*"),
     ],
 )

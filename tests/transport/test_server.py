@@ -435,3 +435,19 @@ async def test_a_client_silent_in_the_tls_handshake_is_cut(nursery, autojump_clo
     assert trio.current_time() - began == pytest.approx(10)
     assert server.counters.handshake_timeouts == 1
     assert "Traceback" not in caplog.text
+
+
+async def test_arguments_that_cannot_be_leave_nobody_listening(monkeypatch):
+    opened = []
+    open_listeners = trio.open_tcp_listeners
+
+    async def open_and_note(*args, **options):
+        opened.extend(await open_listeners(*args, **options))
+        return opened
+
+    monkeypatch.setattr(trio, "open_tcp_listeners", open_and_note)
+    for wrong in ({"subprotocols": "chat"}, {"compression": "best"}, {"origins": ["none"]}):
+        with pytest.raises((ValueError, TypeError)):
+            await serve_websocket(None, "127.0.0.1", 0, None, **wrong)
+    assert len(opened) == 3
+    assert all(listener.socket.fileno() == -1 for listener in opened)

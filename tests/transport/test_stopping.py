@@ -483,3 +483,35 @@ async def test_stream_that_fails_in_its_own_way_does_not_disturb_the_stop(
         clients.start_soon(finish, other)
         await server.aclose()
     assert server.counters.open == 0
+
+
+async def test_request_that_is_let_through_while_everybody_is_told(nursery, autojump_clock):
+    """Its handshake cannot be cancelled any more, and it is not among the requests yet."""
+    let_through, handled = trio.Event(), []
+
+    class LateListener(MemoryListener):
+        async def aclose(self):
+            let_through.set()
+            await super().aclose()
+
+    async def hook(asked):
+        await let_through.wait()
+
+    async def handler(request):
+        handled.append(request)
+        connection = await request.accept()
+        await connection.get_message()
+
+    listener = LateListener()
+    server = await nursery.start(
+        WebSocketServer(handler, [listener], process_request=hook, grace=100).run
+    )
+    peer = listener.connect()
+    await peer.stream.send_all(HANDSHAKE)
+    await wait_all_tasks_blocked()
+    begin = trio.current_time()
+    async with trio.open_nursery() as closing:
+        closing.start_soon(server.aclose)
+        assert (await read_response(peer)).status == 503
+    assert trio.current_time() - begin < 2
+    assert handled == []

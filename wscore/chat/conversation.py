@@ -1,4 +1,4 @@
-"""What each request of one connection does; imports the layers below; no sockets.
+"""What each request of one connection does; imports the layers below.
 
 Requests take effect in the order sent. Posts and direct messages do not wait for each other: they
 go to the journal one after the other and are answered when it has stored them, so that a client
@@ -16,12 +16,14 @@ import trio
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from wscore.trio import ConnectionClosed
+
 from . import protocol
 from .auth import identify
 from .backends import base
 from .backends.base import Claim, Claimed, Opened, OpenRoom, PostTo, Refused, SendTo
-from .exchange import Exchange, HangUp
-from .follower import Follower, Spawn, read
+from .exchange import Exchange
+from .follower import Follower
 from .model import Name, inbox_log, parse_name, room_log
 from .outbox import Outbox
 from .protocol import ChatError, CloseCode, Request, encode
@@ -67,22 +69,36 @@ class Conversation:
     Args:
         exchange: what all connections share.
         outbox: of this connection.
-        spawn: starts a task that ends with the connection, like ``Nursery.start_soon``.
-        hang_up: asks for the connection to be closed, with code and reason.
     """
 
-    def __init__(self, exchange: Exchange, outbox: Outbox, spawn: Spawn, hang_up: HangUp) -> None:
+    __slots__ = (
+        "_answered",
+        "_exchange",
+        "_farewell",
+        "_follower",
+        "_hub",
+        "_limits",
+        "_malformed",
+        "_number",
+        "_others",
+        "_outbox",
+        "_pending",
+        "_posts",
+        "_user",
+    )
+
+    def __init__(self, exchange: Exchange, outbox: Outbox) -> None:
         self._exchange = exchange
         self._hub = exchange.hub
         self._limits = exchange.limits
         self._outbox = outbox
-        self._hang_up = hang_up
-        self._number = exchange.connect(outbox, hang_up)
-        self._follower = Follower(exchange, outbox, self._number, spawn, hang_up)
+        self._number = exchange.connect(outbox)
+        self._follower = Follower(exchange, outbox, self._number)
         self._user: Name | None = None
         self._malformed = 0
         self._pending = 0
-        self._answered = trio.Event()
+        self._answered: trio.Event | None = None  # made when somebody waits for an answer
+        self._farewell: tuple[int, str] | None = None
         now = trio.current_time()
         rate, burst = self._limits.rate, self._limits.burst
         self._posts = _Bucket(rate, burst, now)
@@ -98,8 +114,20 @@ class Conversation:
         self._follower.stop_all()
         self._exchange.disconnect(self._number)
 
+    def dismiss(self, code: int, reason: str) -> None:
+        """Take no more requests, and close as soon as every post is answered."""
+        self._farewell = code, reason
+        if not self._pending:
+            self._outbox.close(code, reason)
+
     async def receive(self, text: str) -> None:
-        """Take one text message from the client."""
+        """Take one text message from the client.
+
+        Raises:
+            ConnectionClosed: the connection was closed meanwhile.
+        """
+        if self._farewell is not None:
+            return
         request_id: str | None = None
         fault: ChatError | None = None
         try:
@@ -108,19 +136,21 @@ class Conversation:
             await self._handle(request)
         except ChatError as error:
             fault = error
+        except ConnectionClosed:
+            raise
         except Exception:
             logger.exception("a request failed")
             fault = ChatError("internal", "the server made a mistake")
         if fault is None:
             self._malformed = 0
             return
-        self._outbox.put(protocol.encode_error(fault, fault.id or request_id))
+        self._outbox.put(protocol.encode_error(fault, fault.id or request_id).text)
         if fault.code not in ("malformed", "unknown_type"):
             self._malformed = 0
             return
         self._malformed += 1
         if self._malformed >= _MALFORMED_IN_A_ROW:
-            self._hang_up(CloseCode.POLICY, "too many malformed requests")
+            self._outbox.close(CloseCode.POLICY, "too many malformed requests")
 
     async def _handle(self, request: Request) -> None:
         now = trio.current_time()
@@ -146,7 +176,7 @@ class Conversation:
             case protocol.Direct():
                 await self._direct(request)
             case _:
-                await self.settled()
+                await self._settled()
                 await self._handle_settled(request)
 
     async def _handle_settled(self, request: Request) -> None:
@@ -162,13 +192,27 @@ class Conversation:
             case _:
                 raise ChatError("malformed", "this connection has said hello")
 
-    async def settled(self) -> None:
-        """Wait until every post is answered."""
-        while self._pending:
+    async def _settled(self, most: int = 0) -> None:
+        """Wait until at most so many posts are not answered."""
+        while self._pending > most:
+            if self._answered is None:
+                self._answered = trio.Event()
             await self._answered.wait()
+            self._outbox.require_open()
+
+    async def _ask(self, command: base.Command, kind: type[Answer]) -> Answer:
+        """Have the store carry out a command.
+
+        Raises:
+            ChatError: it was refused.
+            ConnectionClosed: the connection was closed meanwhile.
+        """
+        result = await self._exchange.journal.ask(command)
+        self._outbox.require_open()
+        return _accepted(result, kind)
 
     def _reply(self, reply: protocol.Ok) -> None:
-        self._outbox.put(encode(reply))
+        self._outbox.put(encode(reply).text)
 
     # --- Hello ------------------------------------------------------------------------------
 
@@ -179,7 +223,7 @@ class Conversation:
         self._follower.hold(log)
         try:
             claim = Claim(identity.user, identity.secret_hash())
-            claimed = _accepted(await self._exchange.journal.ask(claim), Claimed)
+            claimed = await self._ask(claim, Claimed)
             self._hub.opened(log, claimed.user, claimed.inbox)
             found = await self._follower.read_slice(log, request.position)
         except BaseException:
@@ -210,7 +254,7 @@ class Conversation:
         self._follower.hold(log)
         try:
             if self._hub.head(log) is None:
-                opened = _accepted(await self._exchange.journal.ask(OpenRoom(room)), Opened)
+                opened = await self._ask(OpenRoom(room), Opened)
                 self._hub.opened(log, opened.room, opened.head)
             found = await self._follower.read_slice(log, request.position)
         except BaseException:
@@ -245,7 +289,7 @@ class Conversation:
         rooms = self._hub.rooms(_LISTED_ROOMS)
         if len(rooms) < _LISTED_ROOMS:
             listed = {room.room for room in rooms}
-            quiet = await read(self._exchange.backend.rooms(_LISTED_ROOMS))
+            quiet = await self._follower.read(self._exchange.backend.rooms(_LISTED_ROOMS))
             rooms += [
                 protocol.RoomInfo(room.room.text, 0, room.offset)
                 for room in quiet
@@ -284,27 +328,19 @@ class Conversation:
             raise ChatError("too_long", f"a text has at most {self._limits.text} characters")
 
     async def _submit(self, request_id: str, command: base.Command) -> None:
-        while self._pending >= _PENDING:
-            await self._answered.wait()
+        await self._settled(_PENDING - 1)
 
-        def done(result: base.Result) -> None:
+        def done(result: base.Result) -> tuple[int, str] | None:
             self._pending -= 1
-            self._answered.set()
-            self._answered = trio.Event()
-            try:
-                stored = _accepted(result, base.Stored)
-            except ChatError as error:
-                self._outbox.put(protocol.encode_error(error, request_id))
-                return
-            self._reply(
-                protocol.StoredOk(
-                    id=request_id,
-                    epoch=stored.epoch,
-                    offset=stored.offset,
-                    time=protocol.format_time(stored.time),
-                    duplicate=True if stored.duplicate else UNSET,
-                )
-            )
+            if self._answered is not None:
+                self._answered.set()
+                self._answered = None
+            reply = _answer(request_id, result)
+            if self._farewell is None or self._pending:
+                return self._number, reply
+            self._outbox.put(reply)
+            self._outbox.close(*self._farewell)
+            return None
 
         self._pending += 1
         self._exchange.journal.submit(command, done)
@@ -321,7 +357,7 @@ class Conversation:
         before = head.offset + 1
         if not isinstance(request.before, UnsetType):
             before = min(before, request.before)
-        page = await read(
+        page = await self._follower.read(
             self._exchange.backend.read_before(log, before, min(limit, self._limits.history))
         )
         reply = protocol.HistoryOk(id=request.id, more=True)
@@ -329,6 +365,23 @@ class Conversation:
         messages = protocol.fit(reversed(encoded), self._limits.message - encode(reply).size)[::-1]
         first = page.entries[-len(messages)].offset if messages else page.start
         self._reply(replace(reply, messages=messages, more=first > page.start))
+
+
+def _answer(request_id: str, result: base.Result) -> str:
+    """The reply to a post or a direct message."""
+    try:
+        stored = _accepted(result, base.Stored)
+    except ChatError as error:
+        return protocol.encode_error(error, request_id).text
+    return encode(
+        protocol.StoredOk(
+            id=request_id,
+            epoch=stored.epoch,
+            offset=stored.offset,
+            time=protocol.format_time(stored.time),
+            duplicate=True if stored.duplicate else UNSET,
+        )
+    ).text
 
 
 def _now() -> int:

@@ -1,26 +1,27 @@
-"""What all connections share: hub, journal, store, outboxes; no sockets; imports these."""
+"""What all connections share: hub, journal, store, outboxes; imports these."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from itertools import count
+from typing import Any
 
 import trio
 
+from wscore.events import PreparedMessage
+
 from .backends.base import Backend
 from .hub import Delivery, Hub, Publication
-from .journal import Journal
+from .journal import Journal, Replies
 from .model import Entry, Log
-from .outbox import Outbox
-from .protocol import CloseCode, Limits, encode, encode_entry, ready
-
-HangUp = Callable[[int, str], None]
+from .outbox import Outbox, push
+from .protocol import CloseCode, Limits, Push, encode, encode_entry
 
 _COUNT_INTERVAL = 1.0
 
 
 class Exchange:
-    """Takes what the hub decides to the outboxes; a push is encoded once for all who get it.
+    """Takes what the hub decides to the connections; a push is encoded once for all who get it.
 
     Args:
         backend: the store; its owner opens it with this object as its listener.
@@ -31,55 +32,112 @@ class Exchange:
         self.backend = backend
         self.limits = limits
         self.hub = Hub(limits)
-        self.journal = Journal(backend)
+        self.journal = Journal(backend, self._deliver_batch)
+        self._announced: list[tuple[Log, Entry]] = []
         self._outboxes: dict[int, Outbox] = {}
-        self._hang_ups: dict[int, HangUp] = {}
         self._numbers = count(1)
+        self._nursery: trio.Nursery | None = None
 
-    def connect(self, outbox: Outbox, hang_up: HangUp) -> int:
+    def connect(self, outbox: Outbox) -> int:
         """Register a connection; the returned number stands for it in the hub."""
         number = next(self._numbers)
         self._outboxes[number] = outbox
-        self._hang_ups[number] = hang_up
         return number
 
     def disconnect(self, connection: int) -> None:
         """Forget a connection and tell those who saw it."""
         del self._outboxes[connection]
-        del self._hang_ups[connection]
         self.deliver(self.hub.disconnect(connection))
 
     def announce(self, entries: Sequence[tuple[Log, Entry]]) -> None:
-        """The store has new entries."""
+        """The store has new entries; those of a batch go out with the replies to it."""
+        self._announced.extend(entries)
+        if not self.journal.is_writing:
+            self._deliver_batch()
+
+    def _deliver_batch(self, replies: Replies = ()) -> None:
+        """Send what a batch led to: to each connection its pushes and replies, in one write."""
+        entries, self._announced = self._announced, []
+        logs: dict[Log, list[Entry]] = {}
         for log, entry in entries:
-            self.deliver(self.hub.announce(log, entry))
+            logs.setdefault(log, []).append(entry)
+        deliveries = [self.hub.announce(log, found) for log, found in logs.items()]
+        self._deliver_together([delivery for delivery in deliveries if delivery.to], replies)
 
     def reset(self, logs: Collection[Log]) -> None:
-        """The store began these logs anew: those who follow them have to begin anew too."""
+        """The store began these logs anew: those who follow them have to begin anew too.
+
+        Their connections are closed before this returns, so that nothing of the new epoch can
+        reach them, whatever is under way for them.
+        """
+        self._deliver_batch()  # what was announced before is of the old epoch
         for log in logs:
             for connection in self.hub.reset(log):
-                self._hang_ups[connection](CloseCode.RESTART, "a log was lost: reconnect")
+                self._outboxes[connection].close(
+                    CloseCode.RESTART, "a log began a new epoch: reconnect"
+                )
 
     def deliver(self, deliveries: Iterable[Delivery]) -> None:
-        """Queue pushes at all who get them."""
-        for to, push in deliveries:
-            if not to:
-                continue
-            if isinstance(push, Publication):
-                message = ready(encode_entry(push.entry, push.room))
-            else:
-                message = encode(push)
-            # A full outbox only asks for its connection to be closed; nobody leaves meanwhile.
-            for connection in to:
-                self._outboxes[connection].put(message)
+        """Send pushes to all who get them."""
+        for delivery in deliveries:
+            if delivery.to:
+                self._push(delivery.to, _prepare(delivery))
 
-    async def run(self) -> None:
+    def _deliver_together(self, deliveries: Sequence[Delivery], replies: Replies) -> None:
+        if len(deliveries) <= 1:
+            self.deliver(deliveries)
+            deliveries = ()
+        pushes = [_prepare(delivery) for delivery in deliveries]
+        # By connection: which of the deliveries are for it. Most get the same ones as others do.
+        shares: dict[int, tuple[int, ...]] = {}
+        for index, delivery in enumerate(deliveries):
+            one = (index,)
+            for connection in delivery.to:
+                before = shares.get(connection)
+                shares[connection] = one if before is None else before + one
+        answers: dict[int, list[str]] = {}
+        for connection, reply in replies:
+            answers.setdefault(connection, []).append(reply)
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for connection, share in shares.items():
+            if connection not in answers:
+                alike.setdefault(share, []).append(connection)
+        for share, connections in alike.items():
+            self._push(connections, [push for index in share for push in pushes[index]])
+        for connection, answer in answers.items():
+            if connection in self._outboxes:
+                share = shares.get(connection, ())
+                own = [push for index in share for push in pushes[index]]
+                self._push((connection,), [*own, *answer])
+
+    def _push(self, to: Collection[int], messages: Sequence[str | PreparedMessage]) -> None:
+        # One that is too slow only begins to close; nobody leaves meanwhile.
+        outboxes = self._outboxes
+        push([outboxes[connection].connection for connection in to], messages)
+
+    def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Start a task that ends with the server; it must not raise."""
+        assert self._nursery is not None, "the exchange is not running"
+        self._nursery.start_soon(function, *args)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write what is submitted, and count big rooms once a second, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.journal.run)
-            nursery.start_soon(self._tell_counts)
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self.journal.run)
+            self._nursery.start_soon(self._tell_counts)
+            task_status.started()
 
     async def _tell_counts(self) -> None:
         while True:
             self.deliver(self.hub.counts())
             await trio.sleep(_COUNT_INTERVAL)
+
+
+def _prepare(delivery: Delivery) -> list[PreparedMessage]:
+    return [PreparedMessage(_encode(one)) for one in delivery.pushes]
+
+
+def _encode(one: Push | Publication) -> str:
+    if isinstance(one, Publication):
+        return encode_entry(one.entry, one.room).decode()
+    return encode(one).text

@@ -1,17 +1,19 @@
-"""Brings logs to one connection: slices, replays, going live; no sockets; imports `exchange`."""
+"""Brings logs to one connection: slices, replays, going live; imports `exchange` and `outbox`."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import trio
 from msgspec import Raw, UnsetType
 
+from wscore.trio import ConnectionClosed
+
 from . import protocol
 from .backends.base import Unavailable
-from .exchange import Exchange, HangUp
+from .exchange import Exchange
 from .model import Entry, Head, Log
 from .outbox import Outbox
 from .protocol import ChatError, CloseCode
@@ -21,7 +23,9 @@ logger = logging.getLogger("wscore.chat")
 _RETRY_SECONDS = 1.0
 """Between tries to read a replay while the store is out of reach."""
 
-Spawn = Callable[..., None]
+_PORTION_BYTES = 64 * 1024
+_PORTION_MESSAGES = 256
+"""Of a replay that go out in one write."""
 
 Answer = TypeVar("Answer")
 
@@ -46,20 +50,17 @@ class Follower:
         exchange: what all connections share.
         outbox: of this connection.
         number: of this connection.
-        spawn: starts a task that ends with the connection, like ``Nursery.start_soon``.
-        hang_up: asks for the connection to be closed, with code and reason.
     """
 
-    def __init__(
-        self, exchange: Exchange, outbox: Outbox, number: int, spawn: Spawn, hang_up: HangUp
-    ) -> None:
+    __slots__ = ("_backend", "_exchange", "_hub", "_limits", "_number", "_outbox", "_replays")
+
+    def __init__(self, exchange: Exchange, outbox: Outbox, number: int) -> None:
+        self._exchange = exchange
         self._backend = exchange.backend
         self._hub = exchange.hub
         self._limits = exchange.limits
         self._outbox = outbox
         self._number = number
-        self._spawn = spawn
-        self._hang_up = hang_up
         # Each running replay, by a token of its own: it ends when the token is taken away.
         self._replays: dict[Log, object] = {}
 
@@ -99,12 +100,12 @@ class Follower:
             after = position.offset
             if after == head.offset:
                 return Slice(head, [], after, gap=False)
-            page = await read(
+            page = await self.read(
                 self._backend.read_after(log, after, head.offset, self._limits.history)
             )
             if page.start <= after + 1:
                 return Slice(head, page.entries, after, gap=False)
-        page = await read(self._backend.read_before(log, head.offset + 1, self._limits.page))
+        page = await self.read(self._backend.read_before(log, head.offset + 1, self._limits.page))
         return Slice(head, page.entries, None, gap)
 
     def _reaches(self, position: protocol.Position, head: Head) -> bool:
@@ -132,51 +133,87 @@ class Follower:
 
     def encode(self, log: Log, entry: Entry) -> bytes:
         """Encode an entry of a log that is followed."""
-        return protocol.encode_entry(entry, self._hub.name(log) if log.kind == "room" else None)
+        return protocol.encode_entry(entry, self._room(log))
+
+    def _room(self, log: Log) -> str | None:
+        """What messages call the room; None for an inbox."""
+        return self._hub.name(log) if log.kind == "room" else None
 
     def settle(self, log: Log, cursor: int) -> None:
         """Go live after a slice, or have the rest brought by a replay."""
         if not self._hub.settle(self._number, log, cursor):
             token = self._replays[log] = object()
-            self._spawn(self._replay, log, cursor, token)
+            self._exchange.spawn(self._replay, log, cursor, token)
 
     async def _replay(self, log: Log, cursor: int, token: object) -> None:
         """Bring the client from ``cursor`` to the end of the log, at the pace of its socket."""
-        while True:
+        try:
+            while self._replays.get(log) is token:
+                try:
+                    cursor = await self._replay_page(log, cursor, token)
+                except Unavailable as error:
+                    logger.error("the store is unavailable: %s", error)
+                    await trio.sleep(_RETRY_SECONDS)
+        except ConnectionClosed:
+            pass
+        except Exception:
+            logger.exception("a replay failed")
+            self._outbox.close(CloseCode.INTERNAL, "the server made a mistake: resume")
+
+    async def _replay_page(self, log: Log, cursor: int, token: object) -> int:
+        """Send what follows ``cursor`` as far as it is read at once; returns the new cursor.
+
+        Raises:
+            ConnectionClosed: the connection was closed meanwhile.
+            Unavailable: the store is out of reach.
+        """
+        self._outbox.require_open()
+        head = self._hub.head(log)
+        assert head is not None, "an open connection's logs are known"
+        room = self._room(log)
+        page = await self._backend.read_after(log, cursor, head.offset, self._limits.history)
+        self._outbox.require_open()
+        if self._replays.get(log) is token and page.start > cursor + 1:
+            self._outbox.close(CloseCode.RESTART, "the log was trimmed: resume")
+            return cursor
+        for portion in _portions(page.entries, room):
             await self._outbox.low()
-            head = self._hub.head(log)
-            if self._replays.get(log) is not token or head is None:
-                return
-            try:
-                page = await self._backend.read_after(
-                    log, cursor, head.offset, self._limits.history
-                )
-            except Unavailable as error:
-                logger.error("the store is unavailable: %s", error)
-                await trio.sleep(_RETRY_SECONDS)
-                continue
-            if page.start > cursor + 1:
-                self._hang_up(CloseCode.RESTART, "the log was trimmed: resume")
-                return
-            for entry in page.entries:
-                await self._outbox.low()
-                if self._replays.get(log) is not token:
-                    return
-                self._outbox.put_replayed(protocol.ready(self.encode(log, entry)))
-                cursor = entry.offset
-                if self._hub.settle(self._number, log, cursor):
-                    del self._replays[log]
-                    return
+            self._outbox.require_open()
+            if self._replays.get(log) is not token:
+                break
+            self._outbox.put_replayed(portion)
+            cursor += len(portion)
+            if self._hub.settle(self._number, log, cursor):
+                del self._replays[log]
+                break
+        return cursor
+
+    async def read(self, reading: Awaitable[Answer]) -> Answer:
+        """Wait for the store on behalf of a request.
+
+        Raises:
+            ChatError: ``unavailable``.
+            ConnectionClosed: the connection was closed meanwhile.
+        """
+        try:
+            found = await reading
+        except Unavailable as error:
+            logger.error("the store is unavailable: %s", error)
+            raise ChatError("unavailable", "the store is out of reach; try again") from None
+        self._outbox.require_open()
+        return found
 
 
-async def read(reading: Awaitable[Answer]) -> Answer:
-    """Wait for the store on behalf of a request.
-
-    Raises:
-        ChatError: ``unavailable``.
-    """
-    try:
-        return await reading
-    except Unavailable as error:
-        logger.error("the store is unavailable: %s", error)
-        raise ChatError("unavailable", "the store is out of reach; try again") from None
+def _portions(entries: Sequence[Entry], room: str | None) -> Iterator[list[str]]:
+    """Encode entries, a bounded number of bytes at a time."""
+    portion: list[str] = []
+    size = 0
+    for entry in entries:
+        data = protocol.encode_entry(entry, room)
+        size += len(data)
+        if portion and (size > _PORTION_BYTES or len(portion) == _PORTION_MESSAGES):
+            yield portion
+            portion, size = [], len(data)
+        portion.append(data.decode())
+    if portion:
+        yield portion

@@ -10,9 +10,9 @@ equals the channel's offset, and both are looked at without a wait in between.
 
 from __future__ import annotations
 
-import heapq
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from .model import Entry, Head, Log, Name, inbox_log, room_log
@@ -21,6 +21,8 @@ from .protocol import ChatError, Limits, PresencePush, Push, RoomInfo, TypingPus
 _LISTED_MEMBERS = 200
 _TYPING_INTERVAL = 1.0
 _TYPING_PRUNE = 64
+_ANYBODY = ""
+"""Stands for all users of a big room; no name is empty."""
 
 
 class Publication(NamedTuple):
@@ -31,16 +33,27 @@ class Publication(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """What to push, and to which connections."""
+    """What to push, in order, and to which connections."""
 
     to: Collection[int]
-    push: Push | Publication
+    pushes: Sequence[Push | Publication]
 
 
 class _Channel:
     """A log that at least one connection follows or is about to."""
 
-    __slots__ = ("cursors", "epoch", "joined", "live", "log", "name", "names", "offset", "typed")
+    __slots__ = (
+        "cursors",
+        "epoch",
+        "joined",
+        "live",
+        "log",
+        "name",
+        "names",
+        "offset",
+        "typed",
+        "typed_room",
+    )
 
     def __init__(self, log: Log) -> None:
         self.log = log
@@ -53,12 +66,29 @@ class _Channel:
         # Of a room: each present user's connections, and the sorted names of these users.
         self.joined: dict[str, set[int]] = {}
         self.names: list[str] = []
+        # When who was last said to write, and how many may be noted until old ones are dropped.
         self.typed: dict[str, float] = {}
+        self.typed_room = _TYPING_PRUNE
 
     def connections(self) -> Iterator[int]:
         """All that have joined, live or behind."""
         for connections in self.joined.values():
             yield from connections
+
+    def others(self, user: Name) -> list[int]:
+        """All that have joined but those of this user."""
+        return [c for key, own in self.joined.items() if key != user.key for c in own]
+
+    def typing_due(self, key: str, now: float) -> bool:
+        """Whether a typing push of whom this stands for may be sent, and if so note it."""
+        if now - self.typed.get(key, -_TYPING_INTERVAL) < _TYPING_INTERVAL:
+            return False
+        if len(self.typed) >= self.typed_room:
+            recent = now - _TYPING_INTERVAL
+            self.typed = {key: at for key, at in self.typed.items() if at > recent}
+            self.typed_room = max(_TYPING_PRUNE, 2 * len(self.typed))
+        self.typed[key] = now
+        return True
 
 
 class _Connection:
@@ -81,6 +111,8 @@ class Hub:
         self._connections: dict[int, _Connection] = {}
         self._channels: dict[Log, _Channel] = {}
         self._recount: set[Log] = set()
+        # Rooms by how many are present, so that to list the first ones costs no look at the rest.
+        self._ranks: dict[int, dict[Log, _Channel]] = {}
 
     # --- Connections ------------------------------------------------------------------------
 
@@ -126,16 +158,21 @@ class Hub:
         channel.epoch = head.epoch
         channel.offset = max(channel.offset, head.offset)
 
-    def announce(self, log: Log, entry: Entry) -> list[Delivery]:
-        """An entry was stored: for those who are live; the others will read it from the store."""
+    def announce(self, log: Log, entries: Sequence[Entry]) -> Delivery:
+        """Entries were stored: for those who are live; the others will read them from the store.
+
+        Args:
+            log: which they are in.
+            entries: at least one, in the order of the log.
+        """
         channel = self._channels.get(log)
         if channel is None:
-            return []
-        channel.offset = entry.offset
+            return Delivery((), ())
+        channel.offset = entries[-1].offset
         if not channel.live:
-            return []
+            return Delivery((), ())
         room = channel.name if log.kind == "room" else None
-        return [Delivery(channel.live, Publication(entry, room))]
+        return Delivery(channel.live, [Publication(entry, room) for entry in entries])
 
     def reset(self, log: Log) -> list[int]:
         """A log began a new epoch: nobody gets any more of it, and these have to go."""
@@ -159,7 +196,9 @@ class Hub:
         if log not in logs and len(logs) > self._limits.joined:  # one of them is the inbox
             raise ChatError("limit_reached", f"at most {self._limits.joined} rooms at once")
         logs.add(log)
-        channel = self._channels.setdefault(log, _Channel(log))
+        channel = self._channels.get(log)
+        if channel is None:
+            channel = self._channels[log] = _Channel(log)
         if connection in channel.live:
             channel.live.remove(connection)
             channel.cursors[connection] = channel.offset
@@ -218,10 +257,9 @@ class Hub:
         if user.key in channel.joined:
             channel.joined[user.key].add(connection)
             return []
-        others = list(channel.connections())
         channel.joined[user.key] = {connection}
         insort(channel.names, user.text)
-        return self._presence(channel, user, "joined", others)
+        return self._presence(channel, user, "joined")
 
     def _exit(self, connection: int, channel: _Channel) -> list[Delivery]:
         user = self._connections[connection].user
@@ -233,19 +271,30 @@ class Hub:
             return []
         del channel.joined[user.key]
         del channel.names[bisect_left(channel.names, user.text)]
-        channel.typed.pop(user.key, None)
-        return self._presence(channel, user, "left", list(channel.connections()))
+        return self._presence(channel, user, "left")
 
     def _presence(
-        self, channel: _Channel, user: Name, state: Literal["joined", "left"], others: list[int]
+        self, channel: _Channel, user: Name, state: Literal["joined", "left"]
     ) -> list[Delivery]:
+        """Tell the others; in a big room later, at a cost that does not grow with the room."""
         count = len(channel.joined)
+        self._rank(channel, count - 1 if state == "joined" else count + 1)
         if count > self._limits.presence:
             self._recount.add(channel.log)
             return []
         self._recount.discard(channel.log)
         push = PresencePush(room=channel.name, user=user.text, state=state, count=count)
-        return [Delivery(others, push)]
+        return [Delivery(channel.others(user), [push])]
+
+    def _rank(self, channel: _Channel, before: int) -> None:
+        """Take note that another number of users is present than before."""
+        if before:
+            rank = self._ranks[before]
+            del rank[channel.log]
+            if not rank:
+                del self._ranks[before]
+        if channel.joined:
+            self._ranks.setdefault(len(channel.joined), {})[channel.log] = channel
 
     def counts(self) -> list[Delivery]:
         """How many are in the big rooms that changed since; to be called once a second."""
@@ -254,7 +303,7 @@ class Hub:
         return [
             Delivery(
                 list(channel.connections()),
-                PresencePush(room=channel.name, count=len(channel.joined)),
+                [PresencePush(room=channel.name, count=len(channel.joined))],
             )
             for channel in channels
         ]
@@ -286,9 +335,10 @@ class Hub:
 
     def rooms(self, limit: int) -> list[RoomInfo]:
         """The rooms with most present, at most ``limit``."""
-        present = [channel for channel in self._channels.values() if channel.joined]
-        first = heapq.nsmallest(limit, present, key=lambda c: (-len(c.joined), c.name))
-        return [RoomInfo(c.name, len(c.joined), c.offset) for c in first]
+        ranked = (
+            c for count in sorted(self._ranks, reverse=True) for c in self._ranks[count].values()
+        )
+        return [RoomInfo(c.name, len(c.joined), c.offset) for c in islice(ranked, limit)]
 
     # --- Typing -----------------------------------------------------------------------------
 
@@ -298,27 +348,19 @@ class Hub:
         if channel is None or not self.follows(connection, channel.log):
             return []
         user = self._connections[connection].user
-        if not _due(channel, user, now):
+        if not channel.typing_due(user.key, now):
             return []
-        others = [c for key, own in channel.joined.items() if key != user.key for c in own]
-        return [Delivery(others, TypingPush(room=channel.name, user=user.text))]
+        # Thousands who write would be heard by thousands: in a big room only one a second is.
+        is_big = len(channel.joined) > self._limits.presence
+        if is_big and not channel.typing_due(_ANYBODY, now):
+            return []
+        return [Delivery(channel.others(user), [TypingPush(room=channel.name, user=user.text)])]
 
     def typing_to(self, connection: int, to: str, now: float) -> list[Delivery]:
         """Somebody writes to a user, given by their key; ``now`` is in seconds."""
         channel = self._channels.get(inbox_log(to))
         user = self._connections[connection].user
-        if channel is None or to == user.key or not _due(channel, user, now):
+        if channel is None or to == user.key or not channel.typing_due(user.key, now):
             return []
         others = [c for c in (*channel.live, *channel.cursors) if self.follows(c, channel.log)]
-        return [Delivery(others, TypingPush(to=channel.name, user=user.text))]
-
-
-def _due(channel: _Channel, user: Name, now: float) -> bool:
-    """Whether a typing push may be sent, and if so note it."""
-    if now - channel.typed.get(user.key, -_TYPING_INTERVAL) < _TYPING_INTERVAL:
-        return False
-    if len(channel.typed) >= _TYPING_PRUNE:
-        recent = now - _TYPING_INTERVAL
-        channel.typed = {key: at for key, at in channel.typed.items() if at > recent}
-    channel.typed[user.key] = now
-    return True
+        return [Delivery(others, [TypingPush(to=channel.name, user=user.text)])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -12,6 +12,11 @@ from .backends.base import Backend, Command, Refused, Result, Unavailable
 logger = logging.getLogger("wscore.chat")
 
 _LARGEST_BATCH = 1000
+
+Reply = tuple[int, str]
+"""A connection's number, and what it is to be sent."""
+Replies = Sequence[Reply]
+Done = Callable[[Result], Reply | None]
 
 
 class Journal:
@@ -23,15 +28,25 @@ class Journal:
 
     Args:
         backend: the open store.
+        deliver: called with the replies of each batch, when all its results were taken.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, deliver: Callable[[Replies], None]) -> None:
         self._backend = backend
-        self._queue: list[tuple[Command, Callable[[Result], None]]] = []
+        self._deliver = deliver
+        self._queue: list[tuple[Command, Done]] = []
         self._arrival = trio.Event()
+        self.is_writing = False
+        """Whether a batch is on its way, after which ``deliver`` is called."""
 
-    def submit(self, command: Command, done: Callable[[Result], None]) -> None:
-        """Queue a command; ``done`` is called with its result on the event loop's thread."""
+    def submit(self, command: Command, done: Done) -> None:
+        """Queue a command.
+
+        Args:
+            command: what to write.
+            done: called with the result, on the thread of the event loop; returns the reply, if
+                there is one.
+        """
         self._queue.append((command, done))
         self._arrival.set()
 
@@ -56,12 +71,21 @@ class Journal:
             del self._queue[:_LARGEST_BATCH]
             if not self._queue:
                 self._arrival = trio.Event()
-            results = await self._write([command for command, _ in batch])
-            for (_, done), result in zip(batch, results, strict=True):
-                try:
-                    done(result)
-                except Exception:  # one connection's mistake is not the others' end
-                    logger.exception("a result could not be taken")
+            replies: list[Reply] = []
+            self.is_writing = True
+            try:
+                results = await self._write([command for command, _ in batch])
+                for (_, done), result in zip(batch, results, strict=True):
+                    try:
+                        reply = done(result)
+                    except Exception:  # one connection's mistake is not the others' end
+                        logger.exception("a result could not be taken")
+                    else:
+                        if reply is not None:
+                            replies.append(reply)
+            finally:
+                self.is_writing = False
+                self._deliver(replies)
 
     async def _write(self, commands: list[Command]) -> list[Result]:
         refused: Result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 NAME_LENGTH = 64
@@ -59,8 +60,12 @@ def parse_name(raw: str) -> Name | None:
         The name, or None where it is not 1-64 letters, marks, decimal digits, ``-``, ``_``
         or ``.`` after NFC.
     """
-    if not 0 < len(raw) <= _LONGEST_RAW_NAME:
-        return None
+    return _parse_short_name(raw) if 0 < len(raw) <= _LONGEST_RAW_NAME else None
+
+
+@lru_cache(maxsize=4096)
+def _parse_short_name(raw: str) -> Name | None:
+    """Normalise a name of bounded length; the same ones come with every message."""
     text = unicodedata.normalize("NFC", raw)
     if len(text) > NAME_LENGTH or not all(map(_allowed, text)):
         return None

@@ -1,102 +1,88 @@
-"""What waits to be sent on one connection, bounded; imports `protocol`."""
+"""What goes out on a connection: at once, in order, bounded; imports wscore.trio.
+
+Nobody waits here for somebody else's socket. A reply or a push is handed to the transport, which
+sends what the system takes; the rest it keeps, and that is bounded: whoever has more unsent is
+closed with 4000, and resumes.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 
-import trio
+from wscore.events import PreparedMessage
+from wscore.trio import ConnectionClosed, WebSocketConnection, broadcast
 
-from .protocol import Encoded
+from .protocol import CloseCode
 
 _MAX_BYTES = 1024 * 1024
 _MAX_MESSAGES = 1024
-_LOW_BYTES = 64 * 1024
+_LOW_MESSAGES = 512
+# The shortest reply has 24 bytes with its header: fewer bytes than these are fewer messages than
+# may be.
+_NEARLY_NOTHING = 16 * 1024
 
 
 class Outbox:
-    """A queue that never makes its producers wait, and calls for help where it is full.
+    """The sending side of one connection.
 
-    Live pushes and replies count against the bounds. A replay does not: its producer waits for
-    `low` before each portion, so it adds a portion at most.
+    Live pushes and replies count against the bounds. A replay does not count as messages: its
+    producer waits for `low` before each portion, so it adds a portion at most.
 
     Args:
-        on_full: called once, when the bounds would be passed; from then on nothing is taken in.
+        connection: an open connection.
     """
 
-    def __init__(self, on_full: Callable[[], None]) -> None:
-        self._on_full = on_full
-        self._queue: deque[tuple[Encoded, bool]] = deque()
-        self._waiting = 0  # bytes in the queue, and the part that counts against the bounds
-        self._counted_bytes = 0
-        self._counted_messages = 0
-        self._closed = False
-        self._sending = False
-        self._arrival = trio.Event()
-        self._relief = trio.Event()
+    __slots__ = ("connection",)
+
+    def __init__(self, connection: WebSocketConnection) -> None:
+        self.connection = connection
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is sent any more."""
+        return self.connection.closed is not None
+
+    def require_open(self) -> None:
+        """Raise `ConnectionClosed` if nothing is sent any more."""
+        reason = self.connection.closed
+        if reason is not None:
+            raise ConnectionClosed(reason)
+
+    def put(self, message: str) -> None:
+        """Send a reply."""
+        push((self.connection,), (message,))
+
+    def put_replayed(self, messages: Sequence[str]) -> None:
+        """Send a portion of pushes that `low` was waited for."""
+        broadcast((self.connection,), messages, max_unsent=_MAX_BYTES)
 
     @property
     def is_low(self) -> bool:
-        """Whether there is room for more of what can wait."""
-        return len(self._queue) < _MAX_MESSAGES // 2 and self._waiting <= _LOW_BYTES
-
-    def put(self, message: Encoded) -> None:
-        """Queue a reply or a live push."""
-        if self._closed:
-            return
-        self._counted_bytes += message.size
-        self._counted_messages += 1
-        if self._counted_bytes > _MAX_BYTES or self._counted_messages > _MAX_MESSAGES:
-            self.close()
-            self._on_full()
-            return
-        self._append(message, is_counted=True)
-
-    def put_replayed(self, message: Encoded) -> None:
-        """Queue a push that was waited for; it does not count against the bounds."""
-        if not self._closed:
-            self._append(message, is_counted=False)
-
-    def _append(self, message: Encoded, *, is_counted: bool) -> None:
-        self._queue.append((message, is_counted))
-        self._waiting += message.size
-        self._arrival.set()
-
-    def close(self) -> None:
-        """Forget what waits, and take nothing more in."""
-        self._closed = True
-        self._queue.clear()
-        self._waiting = 0
-        self._relieve()
-
-    def _relieve(self) -> None:
-        self._relief.set()
-        self._relief = trio.Event()
-
-    async def get(self) -> str:
-        """The next message to send; there is one consumer, and its return here means: sent."""
-        self._sending = False
-        while not self._queue:
-            self._relieve()
-            self._arrival = trio.Event()
-            await self._arrival.wait()
-        was_low = self.is_low
-        message, is_counted = self._queue.popleft()
-        self._waiting -= message.size
-        if is_counted:
-            self._counted_bytes -= message.size
-            self._counted_messages -= 1
-        self._sending = True
-        if self.is_low and not was_low:
-            self._relieve()
-        return message.text
+        """Whether so little is unsent that `low` does not wait; may be False all the same."""
+        return self.connection.bytes_unsent <= _NEARLY_NOTHING
 
     async def low(self) -> None:
-        """Wait for `is_low`."""
-        while not self.is_low:
-            await self._relief.wait()
+        """Wait until there is room for more of what can wait; a checkpoint.
 
-    async def drained(self) -> None:
-        """Wait until everything was sent."""
-        while self._queue or self._sending:
-            await self._relief.wait()
+        Raises:
+            ConnectionClosed: the connection was lost.
+        """
+        await self.connection.drain(max_messages=_LOW_MESSAGES)
+
+    def close(self, code: int, reason: str) -> None:
+        """Send nothing more but this Close; the first one counts."""
+        self.connection.close_nowait(code, reason)
+
+
+def push(
+    connections: Iterable[WebSocketConnection], messages: Sequence[str | PreparedMessage]
+) -> None:
+    """Send messages to all of these connections, and close those that are too slow."""
+    broadcast(
+        connections,
+        messages,
+        max_unsent=_MAX_BYTES,
+        max_unsent_messages=_MAX_MESSAGES,
+        code=CloseCode.SLOW,
+        reason="too slow: reconnect and resume",
+    )

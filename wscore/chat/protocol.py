@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -40,6 +41,8 @@ class CloseCode:
     """A binary message."""
     POLICY = 1008
     """No hello in time, or malformed requests in a row."""
+    INTERNAL = 1011
+    """The server made a mistake: reconnect and resume."""
     RESTART = 1012
     """The server stops, or a log began a new epoch: reconnect and resume."""
     SLOW = 4000
@@ -445,4 +448,10 @@ def fit(messages: Iterable[bytes], budget: int) -> list[Raw]:
 def format_time(milliseconds: int) -> str:
     """RFC 3339 in UTC with milliseconds, from milliseconds since 1970."""
     seconds, rest = divmod(milliseconds, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+    return f"{_format_seconds(seconds)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _format_seconds(seconds: int) -> str:
+    """What the messages of one second share."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

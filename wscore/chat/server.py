@@ -23,6 +23,8 @@ from .protocol import SUBPROTOCOL, CloseCode, Limits
 
 _STOP_SECONDS = 7
 """How long stopping may take; a peer's own close takes at most five."""
+_PING_SECONDS = 20
+"""Of silence until a ping, and then until the end; who takes nothing of what is sent has both."""
 
 
 class ChatServer:
@@ -99,13 +101,16 @@ class ChatServer:
         task_status: trio.TaskStatus[WebSocketServer],
     ) -> None:
         async with trio.open_nursery() as store, trio.open_nursery() as handlers:
-            store.start_soon(self._exchange.run)
+            await store.start(self._exchange.run)
             server = WebSocketServer(
                 self._handle,
                 listeners,
                 handler_nursery=handlers,
                 max_message_size=self._limits.message,
                 process_request=self._process,
+                ping_interval=_PING_SECONDS,
+                ping_timeout=_PING_SECONDS,
+                send_timeout=2 * _PING_SECONDS,
             )
             async with trio.open_nursery() as listening:
                 await listening.start(server.run)
@@ -124,7 +129,7 @@ class ChatServer:
         with trio.move_on_after(_STOP_SECONDS):
             while self._peers:
                 for peer in self._peers:
-                    peer.close(CloseCode.RESTART, "the server stops")
+                    peer.dismiss(CloseCode.RESTART, "the server stops")
                 self._empty = trio.Event()
                 await self._empty.wait()
 

@@ -41,8 +41,8 @@ def main(doc: str | None, title: str, ways: Mapping[str, Handler]) -> int:
         return 1
     body = _serving.page(title, "/")
     with listener:
-        print("http://{}:{}/".format(*listener.getsockname()), flush=True)
         try:
+            print("http://{}:{}/".format(*listener.getsockname()), flush=True)
             while True:
                 client, _ = listener.accept()
                 talk = threading.Thread(target=_talk, args=(client, ways[options.by], body))

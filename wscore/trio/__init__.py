@@ -23,14 +23,8 @@ a client connected.
 from __future__ import annotations
 
 from ._broadcast import BroadcastResult, broadcast
-from ._client import (
-    connect_websocket,
-    connect_websocket_url,
-    open_websocket,
-    open_websocket_url,
-    reconnect_websocket_url,
-    wrap_client_stream,
-)
+from ._client import connect_websocket, open_websocket, wrap_client_stream
+from ._client_url import connect_websocket_url, open_websocket_url, reconnect_websocket_url
 from ._compression import Compression
 from ._connection import WebSocketConnection
 from ._counters import ServerCounters

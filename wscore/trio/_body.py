@@ -13,8 +13,8 @@ import trio
 
 from ._http import Body
 
-# A client has to take this much, in bytes, within the time that it has for progress.
-_PIECE = 65536
+#: A client has to take this much, in bytes, within the time that it has for progress.
+PIECE = 65536
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ async def open_body(body: Body) -> AsyncIterator[OpenBody]:
 
 
 async def _slices(body: bytes) -> AsyncGenerator[bytes, None]:
-    for begin in range(0, len(body), _PIECE):
-        yield body[begin : begin + _PIECE]
+    for begin in range(0, len(body), PIECE):
+        yield body[begin : begin + PIECE]
 
 
 async def _read(file: Any, length: int) -> AsyncGenerator[bytes, None]:
     """Exactly as many bytes as were announced, though the file may grow meanwhile."""
     while length:
-        piece = await file.read(min(length, _PIECE))
+        piece = await file.read(min(length, PIECE))
         if not piece:
             raise EOFError("the file became shorter while it was sent")
         length -= len(piece)

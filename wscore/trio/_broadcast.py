@@ -1,5 +1,5 @@
 """Messages to many connections, encoded once, and none of them waits for another; imports the
-core, ``_connection`` and ``_offer``.
+core and the modules beside it.
 """
 
 from __future__ import annotations
@@ -8,10 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import trio
+
 from wscore.events import PreparedMessage
 from wscore.frame_protocol import CloseReason, FrameProtocol
 
 from ._connection import WebSocketConnection
+from ._deadlines import current_deadlines
 from ._offer import Batch, Bounds, offer
 
 #: Bytes that a member may have unsent.
@@ -38,6 +41,7 @@ class BroadcastResult:
     cut: tuple[WebSocketConnection, ...]
 
 
+@trio.lowlevel.enable_ki_protection
 def broadcast(
     connections: Iterable[WebSocketConnection],
     message: Message | Sequence[Message],
@@ -66,7 +70,9 @@ def broadcast(
         One member's failure is nobody else's, and is not raised.
 
     Args:
-        connections: the members; servers' or clients' connections of this trio run.
+        connections: the members; servers' or clients' connections. Those that are open are of this
+            trio run: with another one, in a thread of its own, speak through a
+            `trio.lowlevel.TrioToken`.
         message: a str is sent as text, bytes as binary. A `wscore.events.PreparedMessage` can be
             broadcast more than once without being encoded again.
         max_unsent: bytes that a member may have unsent with this message.
@@ -81,14 +87,19 @@ def broadcast(
             sent.
         LocalProtocolError: the code or the reason may not be sent. Nothing was sent.
         TypeError: a member is no `WebSocketConnection`. Nothing was sent.
+        RuntimeError: an open member belongs to another trio run, or this is none. Nothing was sent.
     """
     batch = Batch(_prepared(message))
     bounds = Bounds(max_unsent, max_unsent_messages)
     _check_close(code, reason)
     members = list(connections)
+    deadlines = current_deadlines()  # of this trio run
     for connection in members:
         if not isinstance(connection, WebSocketConnection):
             raise TypeError(f"a member is a WebSocketConnection, not {type(connection).__name__}")
+        session = connection._session
+        if session._deadlines is not deadlines and session.closed is None:
+            raise RuntimeError(f"{connection} belongs to another trio run")
     delivered = queued = skipped = 0
     cut = []
     for connection in members:

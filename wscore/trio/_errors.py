@@ -135,10 +135,10 @@ class ConnectionRejected(HandshakeError):
         if _SECONDS.fullmatch(value):
             return float(value)
         try:
-            date = parsedate_to_datetime(value.decode("latin-1"))
-        except ValueError:
+            date = parsedate_to_datetime(value.decode("latin-1")).timestamp()
+        except (ValueError, OverflowError):  # no date, or none that there can be
             return None
-        return max(0.0, date.timestamp() - time.time())
+        return max(0.0, date - time.time())
 
     def _header(self, name: bytes) -> bytes | None:
         return next((value for key, value in self.headers if key == name), None)

@@ -15,7 +15,7 @@ import trio
 
 from wscore._http_head import BadHead, HeadReader
 
-from ._body import OpenBody, open_body
+from ._body import PIECE, OpenBody, open_body
 from ._counters import ServerCounters
 from ._http import HTTPRequest, HTTPResponse, text_response
 from ._options import Options
@@ -80,6 +80,10 @@ class Exchange:
         if event.http_version not in (b"1.0", b"1.1"):
             answer = text_response(505, "The server speaks HTTP/1.1")
             raise RequestError(answer, "unsupported HTTP version")
+        if event.method == b"CONNECT":
+            # A 2xx answer would make a tunnel of the connection (RFC 9110 section 9.3.6).
+            answer = text_response(501, "This server is no proxy")
+            raise RequestError(answer, "CONNECT to a server that is no proxy")
         self._method = event.method
         request = HTTPRequest(
             event.method.decode("ascii"),
@@ -168,13 +172,15 @@ class Exchange:
         return self._h11.send(head) or b""
 
     async def _send(self, data: bytes) -> None:
-        with trio.move_on_after(self._options.send_timeout) as scope:
-            try:
-                await self.stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                raise RequestLost(str(error.__cause__ or error)) from None
-        if scope.cancelled_caught:
-            raise RequestLost(f"it took nothing for {self._options.send_timeout:g} s")
+        # An iterable's piece may be of any size, and what must go on is the client's reading.
+        for begin in range(0, max(1, len(data)), PIECE):
+            with trio.move_on_after(self._options.send_timeout) as scope:
+                try:
+                    await self.stream.send_all(data[begin : begin + PIECE])
+                except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                    raise RequestLost(str(error.__cause__ or error)) from None
+            if scope.cancelled_caught:
+                raise RequestLost(f"it took nothing for {self._options.send_timeout:g} s")
 
 
 def _phrase(status: int) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from wscore.typing import Headers
 
@@ -38,9 +37,12 @@ class HTTPRequest:
     @property
     def path(self) -> str:
         """The target's path, without the query; percent-encoding stays."""
-        # RFC 9112 section 3.2.2: a server also accepts ``GET http://host/path``.
-        target = self.target if self.target.startswith("/") else urlsplit(self.target).path
-        return target.partition("?")[0]
+        path = self.target.partition("?")[0]
+        if not path.startswith("/") and "://" in path:
+            # RFC 9112 section 3.2.2: a server also accepts ``GET http://host/path``. Whatever the
+            # client has put for the host, the path can be told.
+            path = "/" + path.partition("://")[2].partition("/")[2]
+        return path
 
     def header(self, name: bytes) -> bytes | None:
         """The value of a header, or None; values of a repeated one are joined with commas."""

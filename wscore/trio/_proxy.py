@@ -176,7 +176,9 @@ async def _connect_through_socks(proxy: Proxy, host: str, port: int) -> trio.abc
         connected = await socks.connect(host, port, timeout=math.inf)
     except python_socks.ProxyError as error:
         message = f"the proxy {proxy} refused to connect to {bracketed(host)}:{port}: {error}"
-        transient = error.error_code in _TRANSIENT_REPLIES
+        # It hung up in the middle of the answer; the class is not public.
+        lost = type(error.__cause__).__name__ == "IncompleteReadError"
+        transient = lost or error.error_code in _TRANSIENT_REPLIES
         raise ProxyError(message, transient=transient) from error
     except trio.BrokenResourceError as error:
         raise ProxyError(f"the connection to the proxy {proxy} was lost", transient=True) from error

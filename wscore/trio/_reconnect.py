@@ -60,6 +60,14 @@ class WebSocketConnections:
 
     `reconnect_websocket_url` makes it, and says how it is used: an async context manager around
     an async iterator. A plain ``async for`` could not close a connection when its body breaks.
+
+    Resource handling:
+        It holds one connection at most, and closes it before it opens the next, and on leaving the
+        block.
+
+    Error handling:
+        The iterator raises what `reconnect_websocket_url` says, and `RuntimeError` outside of the
+        block.
     """
 
     def __init__(

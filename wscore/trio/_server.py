@@ -52,6 +52,12 @@ class WebSocketServer(trio.abc.AsyncResource):
     Attributes:
         counters: what the server counted so far, a `ServerCounters`.
 
+    Resource handling:
+        The listeners are open from the beginning; `run` and `aclose` close them.
+
+    Error handling:
+        That of `serve_websocket`, in `run`.
+
     Raises:
         ValueError: there is no listener, or an argument cannot be what it is.
     """
@@ -319,25 +325,30 @@ async def serve_websocket(
         listeners = await trio.open_ssl_over_tcp_listeners(
             port, ssl_context, host=host, https_compatible=True
         )
-    server = WebSocketServer(
-        handler,
-        listeners,
-        handler_nursery=handler_nursery,
-        message_queue_size=message_queue_size,
-        max_message_size=max_message_size,
-        receive_buffer_size=receive_buffer_size,
-        connect_timeout=connect_timeout,
-        disconnect_timeout=disconnect_timeout,
-        ping_interval=ping_interval,
-        ping_timeout=ping_timeout,
-        send_timeout=send_timeout,
-        grace=grace,
-        process_request=process_request,
-        origins=origins,
-        subprotocols=subprotocols,
-        extra_headers=extra_headers,
-        compression=compression,
-    )
+    try:
+        server = WebSocketServer(
+            handler,
+            listeners,
+            handler_nursery=handler_nursery,
+            message_queue_size=message_queue_size,
+            max_message_size=max_message_size,
+            receive_buffer_size=receive_buffer_size,
+            connect_timeout=connect_timeout,
+            disconnect_timeout=disconnect_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            send_timeout=send_timeout,
+            grace=grace,
+            process_request=process_request,
+            origins=origins,
+            subprotocols=subprotocols,
+            extra_headers=extra_headers,
+            compression=compression,
+        )
+    except BaseException:
+        for listener in listeners:
+            await trio.aclose_forcefully(listener)
+        raise
     await server.run(task_status=task_status)
 
 

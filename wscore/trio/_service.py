@@ -156,6 +156,8 @@ class Service:
                 response = await self._ask_hook(head)
                 if response is not None:
                     return response
+                if self.stopping.is_set():  # maybe everybody was told already
+                    return text_response(503, "The server is stopping")
                 return propose(exchange, head, self.options, self._policy)
             except RequestError as error:
                 status = error.response.status

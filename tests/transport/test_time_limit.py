@@ -1,0 +1,94 @@
+"""The limit of real time of these tests: it ends what hangs, and never breaks trio."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import trio
+from time_limit import time_limit
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="there is no alarm")
+
+
+async def compute():
+    while True:
+        pass
+
+
+async def yield_for_ever():
+    while True:
+        await trio.lowlevel.checkpoint()
+
+
+async def wait_in_many_tasks():
+    async with trio.open_nursery() as nursery:
+        for _ in range(100):
+            nursery.start_soon(yield_for_ever)
+            nursery.start_soon(trio.sleep_forever)
+
+
+async def ignore_the_interrupt():
+    with trio.CancelScope() as scope:
+        try:
+            await trio.sleep_forever()
+        except KeyboardInterrupt:
+            scope.cancel()
+
+
+@trio.lowlevel.enable_ki_protection
+async def do_not_react():
+    while True:
+        pass
+
+
+def causes(error):
+    """The leaves of what the TimeoutError came from."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for part in error.exceptions for leaf in causes(part)]
+    return [error]
+
+
+@pytest.mark.parametrize("hang", [trio.sleep_forever, compute, yield_for_ever, wait_in_many_tasks])
+def test_it_interrupts_what_hangs(hang):
+    for _ in range(5):
+        with pytest.raises(TimeoutError, match=r"more than 0.05 s") as info, time_limit(0.05):
+            trio.run(hang)
+        assert {type(leaf) for leaf in causes(info.value.__cause__)} == {KeyboardInterrupt}
+
+
+def compute_without_trio():
+    while True:
+        pass
+
+
+def test_it_interrupts_what_is_not_trio():
+    with pytest.raises(TimeoutError), time_limit(0.05):
+        compute_without_trio()
+
+
+def test_who_catches_the_interrupt_was_too_slow_all_the_same():
+    with pytest.raises(TimeoutError), time_limit(0.05):
+        trio.run(ignore_the_interrupt)
+
+
+def test_what_does_not_react_is_struck_anywhere():
+    with pytest.raises(TimeoutError), time_limit(0.05, patience=0.05):
+        trio.run(do_not_react)
+
+
+def test_an_outer_limit_goes_on():
+    def hang_twice():
+        with pytest.raises(TimeoutError), time_limit(0.05):
+            trio.run(trio.sleep_forever)
+        trio.run(trio.sleep_forever)
+
+    with pytest.raises(TimeoutError, match=r"more than 0.3 s"), time_limit(0.3):
+        hang_twice()
+
+
+def test_what_is_in_time_is_left_alone():
+    with time_limit(20):
+        trio.run(trio.sleep, 0)
+    with pytest.raises(ZeroDivisionError), time_limit(20):
+        divmod(1, 0)
