@@ -139,7 +139,7 @@ def operations() -> Iterator[tuple[str, Operation]]:
     server, client = ConnectionType.SERVER, ConnectionType.CLIENT
     yield "mask 16 B in place", masks(16, in_place=True)
     yield "mask 16 KiB in place", masks(16 << 10, in_place=True)
-    yield "mask 16 KiB into new bytes", masks(16 << 10, in_place=False)
+    yield "mask 900 B into new bytes", masks(SIZE, in_place=False)
     yield "receive text 32 B", receives(frames(TEXT, [text(32)]))
     yield "receive text 900 B", receives(frames(TEXT, [text(SIZE)]))
     yield (
