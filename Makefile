@@ -1,6 +1,7 @@
 # Each target sets up what it needs: `make chat` works in a fresh clone. Needs make, Python 3.11+;
 # for the compiled twin a C compiler. Variables: PYTHON, VENV; HOST, PORT, DATA (chat);
-# PYTEST_ARGS (test); BENCH_ARGS (bench); FUZZ_SECONDS (fuzz); WSTEST, AUTOBAHN_ARGS (autobahn).
+# PYTEST_ARGS (test); BENCH_ARGS (bench); FUZZ_SECONDS (fuzz); PROVE_SECONDS (prove); WSTEST,
+# AUTOBAHN_ARGS (autobahn).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,6 +12,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 AUTOBAHN_ARGS ?=
 FUZZ_SECONDS ?= 60
+PROVE_SECONDS ?= 60
 
 PY := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -25,7 +27,7 @@ SANITIZED = PYTHONPATH=build/sanitize WSCORE_REQUIRE_EXT=1 PYTHONMALLOC=malloc \
 SANITIZED_TESTS := $(addprefix tests/test_,$(addsuffix .py,framing decoder events connection extensions prepared_message dependants_habits handshake memory take_messages threads))
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test lint bench regression regression-programs autobahn sanitize fuzz coverage wsproto-suite trio-websocket-suite dependants-suites build clean distclean test-programs
+.PHONY: help chat test lint bench regression regression-programs autobahn sanitize fuzz prove coverage wsproto-suite trio-websocket-suite dependants-suites build clean distclean test-programs
 .NOTPARALLEL:
 
 help:  ## this list
@@ -75,6 +77,9 @@ sanitize: build/sanitize/.stamp  ## the core's tests under AddressSanitizer and 
 fuzz: build/sanitize/.stamp  ## fuzz the core for FUZZ_SECONDS, then what that found under the sanitizers
 	$(PY) tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 	$(SANITIZED) tests/fuzz/run.py --replay
+
+prove: $(VENV)/.stamp-test  ## a chat server killed, stopped and starved for PROVE_SECONDS: nothing is lost
+	PYTHONPATH=tests $(PY) -m chat.prover --seconds $(PROVE_SECONDS)
 
 # Few examples, the same each time, and without the tests that go through everything at once: each
 # module is covered by tests of its own.

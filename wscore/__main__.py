@@ -24,7 +24,12 @@ class Command(NamedTuple):
     summary: str
 
 
-COMMANDS = {"chat": Command("wscore.chat.__main__", "chat", "serve the chat and its page")}
+COMMANDS = {
+    "chat": Command("wscore.chat.__main__", "chat", "serve the chat and its page"),
+    "chat join": Command("wscore.chat.terminal", "chat", "join a room of a chat in the terminal"),
+    "chat token": Command("wscore.chat.token_command", "jwt", "print a token for a user"),
+    "connect": Command("wscore.connect", "trio", "talk to any WebSocket server"),
+}
 
 
 def report() -> str:
@@ -46,7 +51,7 @@ def report() -> str:
 
 def usage() -> str:
     """Return the text of `wscore --help`."""
-    commands = "\n".join(f"  {name:<11}{command.summary}" for name, command in COMMANDS.items())
+    commands = "\n".join(f"  {name:<12}{command.summary}" for name, command in COMMANDS.items())
     return (
         "usage: wscore [--help | --version | COMMAND ...]\n\n"
         "Without arguments: versions, the live framing twin and its mask kernel.\n\n"
@@ -94,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"wscore {__version__}")
         case ["-h" | "--help"]:
             print(usage())
+        case [first, second, *rest] if f"{first} {second}" in COMMANDS:
+            return run(f"{first} {second}", rest)
         case [name, *rest] if name in COMMANDS:
             return run(name, rest)
         case [word, *_]:

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,17 +16,25 @@ from chat.client import ChatClient
 import wscore
 from wscore.trio import open_websocket_url
 
-READY = re.compile(r"wscore chat on http://(?P<host>\S+):(?P<port>\d+)/ \(data: (?P<data>.*)\)\n")
+READY = re.compile(r"wscore chat on https?://(?P<host>\S+):(?P<port>\d+)/ \(data: (?P<data>.*)\)\n")
+
+KEPT = ("WSCORE_PURE_PYTHON", "WSCORE_REQUIRE_EXT")
+"""Variables that choose the build, and are no settings."""
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "wscore.chat", *arguments]
+PROGRAM = "-m", "wscore.chat"
+
+
+def command(*arguments: str, program: Sequence[str] = PROGRAM) -> list[str]:
+    return [sys.executable, *program, *arguments]
 
 
 def environment() -> dict[str, str]:
     """Ours, with the package under test on the path, so that the process runs the same one."""
     place = str(Path(wscore.__file__).parent.parent)
-    return {**os.environ, "PYTHONPATH": place}
+    others = {key: value for key, value in os.environ.items() if not key.startswith("WSCORE_")}
+    ours = {key: os.environ[key] for key in KEPT if key in os.environ}
+    return {**others, **ours, "PYTHONPATH": place}
 
 
 class Server:
@@ -53,21 +61,29 @@ class Server:
         return self.process.returncode, stderr
 
 
-def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def _start(
+    folder: Path, *arguments: str, program: Sequence[str], settings: dict[str, str]
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command("--port", "0", *arguments),
+        command("--port", "0", *arguments, program=program),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env=environment(),
+        env=environment() | settings,
     )
 
 
 @asynccontextmanager
-async def serving(folder: Path, *arguments: str) -> AsyncIterator[Server]:
-    """Start a server in a folder, and kill it at the end if it still runs."""
-    process = _start(folder, *arguments)
+async def serving(
+    folder: Path, *arguments: str, program: Sequence[str] = PROGRAM, **settings: str
+) -> AsyncIterator[Server]:
+    """Start a server in a folder, and kill it at the end if it still runs.
+
+    ``program`` is what Python is to run, if it is not `wscore.chat` itself. Settings are variables
+    of its environment.
+    """
+    process = _start(folder, *arguments, program=program, settings=settings)
     try:
         assert process.stdout is not None
         with trio.fail_after(30):

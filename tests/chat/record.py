@@ -13,9 +13,13 @@ class Record:
     def __init__(self) -> None:
         self.announced: list[tuple[Log, Entry]] = []
         self.lost: list[Log] = []
+        self.all_lost = 0
 
     def announce(self, entries: Sequence[tuple[Log, Entry]]) -> None:
         self.announced.extend(entries)
 
-    def reset(self, logs: Collection[Log]) -> None:
-        self.lost.extend(logs)
+    def reset(self, logs: Collection[Log] | None) -> None:
+        if logs is None:
+            self.all_lost += 1
+        else:
+            self.lost.extend(logs)

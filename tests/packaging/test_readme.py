@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-QUICK_START, ECHO_SERVER, ROOM = re.findall(
+QUICK_START, ECHO_SERVER, ROOM, CHAT = re.findall(
     r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL
 )
 
@@ -59,6 +59,36 @@ async def test_the_room_hears_everybody(monkeypatch: pytest.MonkeyPatch) -> None
             await here.send_message("hello")
             assert await here.get_message() == await there.get_message() == "hello"
         nursery.cancel_scope.cancel()
+
+
+async def test_the_chat_runs_inside_a_program_in_ten_lines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from chat.client import ChatClient
+
+    from wscore.trio import open_websocket_url
+
+    assert len([line for line in CHAT.splitlines() if line]) <= 10
+    started = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(trio, "run", lambda *arguments: started.append(arguments))
+    exec(CHAT.replace("8765", "0"), {})
+    [(main,)] = started
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(main)
+        said = ""
+        with trio.fail_after(30):
+            while not said:
+                await trio.sleep(0.01)
+                said = capsys.readouterr().out
+        url = said.split()[0].replace("http:", "ws:") + "ws"
+        for user, code in (("Anna", None), ("Bob", "forbidden")):
+            async with open_websocket_url(url) as connection:
+                client = ChatClient(connection)
+                await client.hello(user)
+                assert (await client.ask("join", room="Staff")).get("code") == code
+        nursery.cancel_scope.cancel()
+    assert (tmp_path / "chat.db").exists()
 
 
 def test_the_files_it_points_to_exist() -> None:

@@ -60,6 +60,7 @@ TABLE = [
     ("same-host", "http://example.com:8001", "example.com:8000", False),
     ("same-host", "http://[::1]:8000", "[::1]:8000", True),
     ("same-host", "https://evil.test", None, False),
+    ("same-host", "ftp://example.com", "example.com", False),
     ("same-host", "https://example.com.evil.test", None, False),
     ("same-host", "null", None, False),
     ("same-host", "null", "null", False),

@@ -105,6 +105,14 @@ async def test_cancelled_server_refuses_new_clients_at_once(autojump_clock):
             assert refuses(listener)
 
 
+async def test_cancelled_server_closes_every_listener(nursery, autojump_clock):
+    listeners = [MemoryListener() for _ in range(3)]
+    async with trio.open_nursery() as serving:
+        await serving.start(WebSocketServer(hold, listeners).run)
+        serving.cancel_scope.cancel()
+    assert all(refuses(listener) for listener in listeners)
+
+
 async def test_cancelled_server_drops_handshakes_under_way(autojump_clock):
     async with trio.open_nursery() as nursery:
         _, listener = await start(nursery, hesitate)

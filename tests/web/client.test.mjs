@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setImmediate as soon } from "node:timers/promises";
 
 import { ChatError, foldName, randomId, SUBPROTOCOL } from "../../wscore/chat/web/client.js";
 import { direct, makeClient, message, slice } from "./fakes.mjs";
@@ -26,6 +27,35 @@ test("says hello with a token alone where it has one", () => {
   chat.socket.onopen();
   const [hello] = chat.socket.sent;
   assert.deepEqual([hello.token, hello.user, hello.session], ["jwt", undefined, undefined]);
+});
+
+test("a function for tokens is asked before each connection, so that an expired one is replaced", async () => {
+  let count = 0;
+  const chat = makeClient({ token: async () => `token ${(count += 1)}` });
+  chat.client.start();
+  await soon();
+  chat.welcome();
+  chat.socket.end(4003, "expired");
+  assert.equal(chat.client.state, "waiting");
+  chat.clock.advance(chat.of("state").at(-1).delay);
+  await soon();
+  chat.welcome();
+  assert.deepEqual(
+    chat.sockets.map(({ sent }) => sent[0].token),
+    ["token 1", "token 2"],
+  );
+});
+
+test("a token that cannot be had is asked for again later, and none is used after stop", async () => {
+  const answers = [Promise.reject(new Error("offline")), Promise.resolve("late")];
+  const chat = makeClient({ token: () => answers.shift() });
+  chat.client.start();
+  await soon();
+  assert.equal(chat.of("state").at(-1).reason, "no token: offline");
+  chat.clock.advance(chat.of("state").at(-1).delay);
+  chat.client.stop();
+  await soon();
+  assert.deepEqual([chat.sockets.length, chat.client.state], [0, "stopped"]);
 });
 
 test("resumes the inbox from a position of the caller", () => {
@@ -157,6 +187,9 @@ test("one post of a log is under way at a time, so that `rate_limited` cannot re
   await chat.inLobby();
   const posting = [chat.client.post("lobby", "one"), chat.client.post("lobby", "two")];
   chat.socket.refuse("post", "rate_limited", { retry_after: 3 });
+  const [{ id, room, code, delay }] = chat.of("held");
+  assert.deepEqual([id, room, code], [chat.socket.requests("post")[0].id, "lobby", "rate_limited"]);
+  assert.ok(delay >= 3_000 && delay <= 3_750, String(delay));
   chat.clock.advance(2_900);
   assert.equal(chat.socket.requests("post").length, 1);
   chat.clock.advance(2_000);
@@ -267,7 +300,7 @@ for (const [name, bad] of Object.entries(brokenSlices)) {
   });
 }
 
-for (const code of [1003, 1007, 1009, 4003]) {
+for (const code of [1003, 1007, 1008, 1009, 4003]) {
   test(`close code ${code} stops it`, async () => {
     const chat = makeClient();
     await chat.inLobby();
@@ -279,7 +312,7 @@ for (const code of [1003, 1007, 1009, 4003]) {
   });
 }
 
-for (const code of [1000, 1001, 1005, 1006, 1008, 1011, 1012, 1013, 4000]) {
+for (const code of [1000, 1001, 1005, 1006, 1011, 1012, 1013, 4000]) {
   test(`after close code ${code} it connects again`, async () => {
     const chat = makeClient();
     await chat.inLobby();
@@ -422,6 +455,9 @@ test("typing is told at most once in two seconds for each room or person, and ne
     { type: "typing", to: "bob" },
     { type: "typing", room: "lobby" },
   ]);
+  chat.client.post("lobby", "said");
+  chat.client.typing({ room: "lobby" });
+  assert.equal(chat.socket.requests("typing").length, 4, "after a message it begins anew");
 });
 
 test("what is no message is an error; what a later version sends is passed over", async () => {

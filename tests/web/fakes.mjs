@@ -119,7 +119,7 @@ export function makeClient(more = {}) {
   const { clock, network, sockets, options } = fakeWorld();
   const client = new ChatClient("ws://chat.test/ws", { user: "ada", session: "s".repeat(22), ...options, ...more });
   const events = [];
-  for (const type of ["state", "welcome", "joined", "left", "messages", "presence", "typing", "error"]) {
+  for (const type of ["state", "welcome", "joined", "left", "messages", "held", "presence", "typing", "error"]) {
     client.addEventListener(type, ({ detail }) => events.push({ event: type, ...detail }));
   }
   return {

@@ -72,15 +72,76 @@ test("a page after a gap replaces what was shown", () => {
 test("history goes before what is there, for a room and for the inbox", () => {
   const model = new Model("ada");
   const [room] = model.arrive(arrival("lobby", [message(3)], { continues: false }));
-  assert.equal(model.before(room), 3);
-  model.prepend("lobby", [message(1), message(2)], false);
+  assert.equal(room.from, 3);
+  model.prepend("lobby", 3, [message(1), message(2)], false);
   assert.deepEqual([offsets(room), room.older], [[1, 2, 3], false]);
 
   const [bob] = model.arrive(arrival(null, [direct(9)], { continues: false }));
-  model.prepend(null, [direct(6), direct(7, { from: "eve" }), direct(8)], true);
+  model.prepend(null, 9, [direct(6), direct(7, { from: "eve" }), direct(8)], true);
   assert.deepEqual(offsets(bob), [6, 8, 9]);
   assert.deepEqual(offsets(model.open("direct", "eve")), [7]);
-  assert.deepEqual([model.before(bob), bob.older], [6, true]);
+  assert.deepEqual([bob.from, bob.older], [6, true]);
+});
+
+test("at the end of a long conversation only the newest messages are kept, and the others can be loaded again", () => {
+  const model = new Model("ada");
+  const arriving = (from, to, make) => {
+    for (let offset = from; offset <= to; offset += 1) model.arrive(arrival(null, [make(offset)]));
+  };
+  model.arrive(arrival(null, [direct(1), direct(2, { from: "eve" })], { continues: false }));
+  arriving(3, 1100, (offset) => direct(offset));
+  const bob = model.open("direct", "bob");
+  const eve = model.open("direct", "eve");
+  assert.ok(bob.messages.length <= 1000, `${bob.messages.length} are held`);
+  assert.ok(bob.older && !eve.older);
+  const before = bob.from;
+  const page = (from) => [...Array(200).keys()].map((index) => direct(from + index)).filter(({ offset }) => offset > 2);
+  model.prepend(null, before, page(before - 200), true);
+  assert.deepEqual(offsets(eve), [2], "what was never dropped is not there twice");
+  while (bob.older) model.prepend(null, bob.from, page(Math.max(1, bob.from - 200)), bob.from > 203);
+  assert.deepEqual(
+    offsets(bob),
+    [...Array(1098).keys()].map((index) => index + 3),
+  );
+});
+
+test("messages that the user is reading are not dropped", () => {
+  const model = new Model("ada");
+  const [room] = model.arrive(arrival("lobby", [message(1)], { continues: false }));
+  room.browsed = true;
+  for (let offset = 2; offset <= 1500; offset += 1) model.arrive(arrival("lobby", [message(offset)]));
+  assert.equal(room.messages.length, 1500);
+  room.browsed = false;
+  model.arrive(arrival("lobby", [message(1501)]));
+  assert.ok(room.messages.length <= 1000);
+  assert.equal(room.from, room.messages[0].offset);
+});
+
+test("what stands above the first message says whether there is more, and whether something is missing", () => {
+  const model = new Model("ada");
+  const [room] = model.arrive(arrival("lobby", [message(8), message(9)], { continues: false }));
+  const top = () => rowsOf(room, model)[0];
+  assert.equal(top().kind, "day");
+  model.prepend("lobby", 8, [message(5), message(6), message(7)], false);
+  assert.deepEqual([top().kind, top().whole], ["start", false], "older ones are no longer kept");
+  model.arrive(arrival("lobby", [message(90)], { continues: false, gap: true }));
+  assert.deepEqual([top().kind, top().lost], ["gap", false]);
+  model.prepend("lobby", 90, [message(88), message(89)], false);
+  assert.deepEqual([top().kind, top().lost], ["gap", true]);
+});
+
+test("a part of a conversation has rows of its own: its day at the top, groups and the unread mark as in the whole", () => {
+  const model = new Model("ada");
+  const many = [...Array(300).keys()].map((index) => message(index + 1));
+  const [room] = model.arrive(arrival("lobby", many, { continues: false }));
+  room.marker = 250;
+  model.write(room, { id: "own", text: "x", time: many[0].time });
+  const kinds = (part) => rowsOf(room, model, part).map(({ kind }) => kind);
+  assert.deepEqual(kinds({ start: 100, end: 102 }), ["day", "message", "message"]);
+  assert.deepEqual(kinds({ start: 248, end: 252 }), ["day", "message", "message", "unread", "message", "message"]);
+  assert.deepEqual(kinds({ start: 260, end: 262 }), ["day", "message", "message"]);
+  assert.equal(rowsOf(room, model, { start: 299 }).at(-1).id, "own");
+  assert.deepEqual(kinds({ start: 0, end: 1 }), ["start", "day", "message"]);
 });
 
 test("a message is pending until it is acknowledged or comes back, whichever is first, and shown once", () => {
@@ -139,6 +200,16 @@ test("presence keeps the members; beyond the server's limit only the count", () 
   model.presence({ room: "lobby", count: 300 });
   assert.deepEqual([room.count, [...room.members.values()]], [300, ["ada"]]);
   assert.equal(model.presence({ room: "elsewhere", count: 3 }), undefined);
+});
+
+test("a message that is put off says why until it is stored", () => {
+  const model = new Model("ada");
+  const room = model.open("room", "lobby");
+  model.write(room, { id: "a", text: "x", time: "2026-11-21T10:00:00.000Z" });
+  model.hold("a", "rate_limited", 5000);
+  assert.deepEqual(rowsOf(room, model).at(-1).held, { code: "rate_limited", until: 5000 });
+  model.acknowledge(room, "a", 1);
+  assert.equal(rowsOf(room, model).at(-1).state, "sent");
 });
 
 test("typing passes with time, and ends with the message", () => {

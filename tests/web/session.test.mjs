@@ -28,7 +28,7 @@ function makeBrowser() {
     window: new FakeStorage(),
     visit(name = "ada", { window = this.window, inbox = slice(0) } = {}) {
       const world = fakeWorld();
-      const memory = new Memory(browser, window);
+      const memory = new Memory(() => browser, () => window);
       const session = new Session("ws://chat.test/ws", name, memory, world.options);
       session.start();
       const [socket] = world.sockets;
@@ -174,6 +174,106 @@ test("memory survives what somebody else wrote there", () => {
   const place = makeBrowser();
   place.browser.setItem("wscore.chat.account.ada", "{");
   place.browser.setItem("wscore.chat.account.bob", "7");
-  const memory = new Memory(place.browser, place.window);
+  const memory = new Memory(() => place.browser, () => place.window);
   assert.deepEqual([memory.names, memory.account("ada"), memory.account("bob")], [[], null, null]);
+});
+
+const refusals = {
+  "is blocked": () => {
+    throw new DOMException("denied", "SecurityError");
+  },
+  "throws at each use": () => {
+    const refuse = () => {
+      throw new DOMException("denied", "SecurityError");
+    };
+    return { length: 0, key: refuse, getItem: refuse, setItem: refuse, removeItem: refuse };
+  },
+  "is full": () => {
+    const storage = new FakeStorage();
+    storage.setItem = () => {
+      throw new DOMException("full", "QuotaExceededError");
+    };
+    return storage;
+  },
+};
+for (const [name, open] of Object.entries(refusals)) {
+  test(`where the browser's storage ${name}, the page remembers as long as it is open`, async () => {
+    const memory = new Memory(open, open);
+    const world = fakeWorld();
+    const session = new Session("ws://chat.test/ws", "ada", memory, world.options);
+    session.start();
+    const [socket] = world.sockets;
+    socket.onopen();
+    socket.answer("hello", { user: "ada", session: "", inbox: slice(0), limits: {} });
+    memory.active = "ada";
+    await join({ session, socket }, "lobby");
+    session.draft("half a thought", true);
+    session.send("whole");
+    assert.deepEqual([memory.active, memory.names, memory.isKept], ["ada", ["ada"], false]);
+    assert.deepEqual(memory.account("ada").drafts, { "room:lobby": "half a thought" });
+    assert.equal(memory.unsent("ada")[0].text, "whole");
+    memory.forget("ada");
+    memory.active = null;
+    assert.deepEqual([memory.active, memory.names], [null, []]);
+  });
+}
+
+test("what could be kept later is kept", () => {
+  const browser = new FakeStorage();
+  const keep = browser.setItem;
+  browser.setItem = () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+  const memory = new Memory(
+    () => browser,
+    () => new FakeStorage(),
+  );
+  memory.update("ada", { session: "s" });
+  browser.setItem = keep;
+  memory.update("ada", { rooms: ["lobby"] });
+  assert.ok(memory.isKept);
+  assert.deepEqual(JSON.parse(browser.getItem("wscore.chat.account.ada")).rooms, ["lobby"]);
+});
+
+test("two windows of one user: what one reads, joins and leaves, the other sees", async () => {
+  const place = makeBrowser();
+  const first = place.visit();
+  const second = place.visit("ada", { window: new FakeStorage() });
+  const key = "wscore.chat.account.ada";
+  await join(first, "lobby", slice(1, [message(1)]));
+  second.session.remember(key);
+  assert.equal(second.socket.requests("join")[0].room, "lobby");
+  second.socket.answer("join", { room: "lobby", count: 1, members: ["ada"], ...slice(1, [message(1)]) });
+  await soon();
+  const lobby = second.session.model.open("room", "lobby");
+  for (const { socket } of [first, second]) socket.push(message(2));
+  assert.equal(second.session.model.unread(lobby), 1);
+  first.session.see();
+  second.session.remember(key);
+  assert.equal(second.session.model.unread(lobby), 0);
+  first.session.leave(first.session.active);
+  second.session.remember("something else");
+  assert.deepEqual(second.socket.requests("leave"), []);
+  second.session.remember(key);
+  assert.equal(second.socket.requests("leave")[0].room, "lobby");
+});
+
+test("a refused room whose messages were not sent stays to be seen", async () => {
+  const place = makeBrowser();
+  const first = place.visit();
+  await join(first, "lobby");
+  first.session.send("precious");
+  first.session.stop();
+  const { session, socket } = place.visit();
+  socket.refuse("join", "forbidden");
+  await soon();
+  const lobby = session.model.conversations.get("room:lobby");
+  assert.deepEqual([lobby.pending[0].state, lobby.pending[0].text], ["failed", "precious"]);
+});
+
+test("a fault of the server is kept for the user to see", async () => {
+  const visit = makeBrowser().visit();
+  await join(visit, "lobby", slice(1, [message(1)]));
+  visit.socket.push(message(7));
+  assert.deepEqual([visit.session.fault.code, visit.session.fault.room], ["hole", "lobby"]);
 });

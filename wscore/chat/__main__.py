@@ -1,18 +1,26 @@
-"""The command ``wscore chat``: address, data file, signals; imports the server."""
+"""The command ``wscore chat``: settings, back-end, TLS, signals; imports the server."""
 
 from __future__ import annotations
 
-import argparse
-import logging
-import signal
+import os
+import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 import trio
 
-from wscore.trio import Endpoint, WebSocketServer
+from wscore.trio import Endpoint, serve_until_signal
 
-from . import Backend, CannotOpen, ChatServer, MemoryBackend, SQLiteBackend
+from . import Backend, CannotOpen, ChatServer, Limits, MemoryBackend, SQLiteBackend, logs
+from .auth import Authenticate, authenticate_session
+from .backends.check import check
+from .config import Parser, add_options, load
+from .protocol import SUBPROTOCOL
+from .settings import SettingError, Settings
+
+_MEMORY = ":memory:"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,89 +30,144 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the options, without the name of the program; None: the process's own.
 
     Returns:
-        The exit status: 0 after a signal, 1 where it could not start. Wrong options leave
-        through argparse with 2.
+        The exit status: 0 after a signal, 1 where it could not start, 2 for wrong settings.
     """
-    options = _parser().parse_args(argv)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    arguments = _parser().parse_args(argv)
     try:
-        return trio.run(_run, options)
+        settings = load(arguments, os.environ)
+        if arguments.check:
+            return _check(settings.data)
+        logs.configure(settings.log_level, settings.log_format)
+        ssl_context = _ssl_context(settings)
+        chat = _chat(settings, new_epochs=arguments.new_epochs)
+    except SettingError as error:
+        return _fail(str(error), 2)
+    try:
+        return trio.run(_run, chat, settings, ssl_context)
     except KeyboardInterrupt:  # before the signals were ours
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="wscore chat", description="Serve a chat and its page on one port."
+def _parser() -> Parser:
+    parser = Parser(
+        prog="wscore chat",
+        description="Serve a chat and its page on one port.",
+        epilog="Each option is also a variable of the environment and a key of the TOML file, as it"
+        " says in parentheses; the command line counts before the environment, that before the"
+        " file. More: wscore chat token --help, docs/running-the-chat.md.",
+        allow_abbrev=False,
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
     parser.add_argument(
-        "--port", type=_port, default=8765, help="TCP port (%(default)s); 0 takes a free one"
+        "--check", action="store_true", help="verify the database of --data, and end"
     )
     parser.add_argument(
-        "--data",
-        default="chat.db",
-        metavar="PATH",
-        help="SQLite file with everything that was said (%(default)s), or :memory:",
+        "--new-epochs",
+        action="store_true",
+        help="begin a new epoch of every log, after a restore that the server cannot see",
     )
+    add_options(parser)
     return parser
 
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"a port is 0 to 65535, not {port}")
-    return port
+def _chat(settings: Settings, *, new_epochs: bool) -> ChatServer:
+    rate, burst, presence = settings.rate, settings.burst, settings.presence_limit
+    limits = Limits(rate=rate, burst=burst, presence=presence)
+    backend = _backend(settings, new_epochs=new_epochs)
+    authenticate = _authenticate(settings)
+    try:
+        return ChatServer(
+            backend, limits=limits, authenticate=authenticate, origins=settings.origin
+        )
+    except ValueError as error:
+        raise SettingError(f"origin: {error}") from None
 
 
-async def _run(options: argparse.Namespace) -> int:
-    backend: Backend
-    backend = MemoryBackend() if options.data == ":memory:" else SQLiteBackend(options.data)
-    chat = ChatServer(backend)
-    async with trio.open_nursery() as signals:
-        await signals.start(_obey_signals, chat, signals.cancel_scope)
-        status = await _serve(chat, options)
-        signals.cancel_scope.cancel()
-    return status
+def _backend(settings: Settings, *, new_epochs: bool) -> Backend:
+    kind: Callable[..., Backend] = MemoryBackend
+    if settings.data != _MEMORY:
+        kind = partial(SQLiteBackend, settings.data, new_epochs=new_epochs)
+    return kind(
+        max_rooms=settings.max_rooms,
+        max_users=settings.max_users,
+        keep_messages=settings.keep_messages,
+        keep_days=settings.keep_days,
+    )
 
 
-async def _serve(chat: ChatServer, options: argparse.Namespace) -> int:
+def _authenticate(settings: Settings) -> Authenticate:
+    key = settings.key()
+    if key is None:
+        return authenticate_session
+    try:
+        from .tokens import TokenAuthentication
+    except ModuleNotFoundError:
+        raise SettingError("tokens need PyJWT: pip install 'wscore[jwt]'") from None
+    try:
+        return TokenAuthentication(
+            key,
+            algorithms=settings.jwt_algorithm,
+            audience=settings.jwt_audience,
+            issuer=settings.jwt_issuer,
+        )
+    except ValueError as error:
+        raise SettingError(f"jwt-key with jwt-algorithm: {error}") from None
+
+
+def _ssl_context(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        # Nobody is asked for the password of a key that has one.
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
+    except OSError as error:  # ssl.SSLError is one
+        files = " and ".join(filter(None, (settings.tls_cert, settings.tls_key)))
+        reason = error.strerror or error
+        raise SettingError(f"tls-cert: cannot use {files}: {reason}") from None
+    return context
+
+
+def _check(path: str) -> int:
+    if path == _MEMORY:
+        raise SettingError("--check: there is nothing to verify in :memory:")
+    faults = check(path)
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    if not faults:
+        print(f"{path} is in order")
+    return 1 if faults else 0
+
+
+async def _run(chat: ChatServer, settings: Settings, ssl_context: ssl.SSLContext | None) -> int:
+    host, port = settings.host, settings.port
+    serve = partial(chat.serve, host, port, ssl_context=ssl_context)
     async with trio.open_nursery() as nursery:
         try:
-            server = await nursery.start(chat.serve, options.host, options.port)
+            await nursery.start(serve_until_signal, serve)
         except CannotOpen as error:
-            return _fail(str(error))
+            return _fail(str(error), 1)
         except OSError as error:
             reason = error.strerror or error
-            return _fail(f"cannot listen at {options.host} port {options.port}: {reason}")
-        print(f"wscore chat on {_url(options.host, server)} (data: {options.data})", flush=True)
+            return _fail(f"cannot listen at {host} port {port}: {reason}", 1)
+        _announce(chat, settings, is_secure=ssl_context is not None)
     return 0
 
 
-async def _obey_signals(
-    chat: ChatServer,
-    everything: trio.CancelScope,
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Stop at the first signal, at once at the second."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        await anext(signals)
-        chat.stop()
-        await anext(signals)
-        everything.cancel()
-
-
-def _fail(message: str) -> int:
-    print(f"wscore chat: {message}", file=sys.stderr)
-    return 1
-
-
-def _url(host: str, server: WebSocketServer) -> str:
-    endpoint = server.listeners[0]
+def _announce(chat: ChatServer, settings: Settings, *, is_secure: bool) -> None:
+    """Say on stdout what is served and where the data lies."""
+    endpoint = chat.listeners[0]
     assert isinstance(endpoint, Endpoint), "a TCP listener has a port"
-    return f"http://{f'[{host}]' if ':' in host else host}:{endpoint.port}/"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    place = f"{host}:{endpoint.port}"
+    http, websocket = ("https", "wss") if is_secure else ("http", "ws")
+    data = settings.data if settings.data == _MEMORY else Path(settings.data).absolute()
+    print(f"wscore chat on {http}://{place}/ (data: {data})")
+    print(f"WebSocket at {websocket}://{place}/ws, subprotocol {SUBPROTOCOL}", flush=True)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"wscore chat: {message}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

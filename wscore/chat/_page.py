@@ -1,11 +1,10 @@
-"""Plain HTTP answers of the chat: the page's files and `/healthz`; imports wscore.trio only."""
+"""Plain HTTP answers of the chat: the page's files, reports; imports wscore.trio only."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 from wscore.trio import HTTPRequest, HTTPResponse
 
@@ -17,31 +16,42 @@ _CONTENT_TYPES = {
     ".png": b"image/png",
     ".ico": b"image/x-icon",
 }
-# `connect-src 'self'` covers the WebSocket of the same origin as well.
+# `connect-src 'self'` covers the WebSocket of the same origin as well. No script may turn a string
+# into markup or code (Trusted Types, without a policy that could make an exception).
 _POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
-    b" img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    b" base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    b" require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _SAFE_HEADERS = [
     (b"X-Content-Type-Options", b"nosniff"),
     (b"Cache-Control", b"no-cache"),
     (b"Content-Security-Policy", _POLICY),
     (b"Referrer-Policy", b"no-referrer"),
+    (b"Cross-Origin-Opener-Policy", b"same-origin"),
+    (b"Cross-Origin-Resource-Policy", b"same-origin"),
 ]
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+class Report(NamedTuple):
+    """A page that is made when it is asked for: its status, content type and body."""
+
+    status: int
+    kind: bytes
+    body: bytes
 
 
 class Site:
-    """The server's plain HTTP side: a fixed table of files, and a report of its health.
+    """The server's plain HTTP side: a fixed table of files, and reports of the server.
 
     Only what lay in the package's folder when the server started is ever served.
 
     Args:
-        health: the members of the JSON object at ``/healthz``.
+        reports: what to answer at other paths.
     """
 
-    def __init__(self, health: Callable[[], dict[str, object]]) -> None:
-        self._health = health
+    def __init__(self, reports: Mapping[str, Callable[[], Report]]) -> None:
+        self._reports = reports
         self._files: dict[str, HTTPResponse] = {}
         folder = resources.files("wscore.chat").joinpath("web")
         for file in folder.iterdir() if folder.is_dir() else ():
@@ -56,11 +66,9 @@ class Site:
         """Answer a request; None lets the WebSocket handshake at ``/ws`` go on."""
         if request.path == "/ws":
             return _check_socket(request)
-        if request.path == "/healthz":
-            body = json.dumps(self._health()).encode() + b"\n"
-            found = HTTPResponse(
-                200, [(b"Content-Type", b"application/json"), *_SAFE_HEADERS], body
-            )
+        if request.path in self._reports:
+            status, kind, body = self._reports[request.path]()
+            found = HTTPResponse(status, [(b"Content-Type", kind), *_SAFE_HEADERS], body)
         elif request.path in self._files:
             found = self._files[request.path]
         else:
@@ -82,32 +90,7 @@ def _check_socket(request: HTTPRequest) -> HTTPResponse | None:
             (b"Upgrade", b"websocket"),
             (b"Sec-WebSocket-Version", b"13"),
         )
-    if not _is_same_origin(request):
-        return _refuse(403, "pages of other origins may not connect")
     return None
-
-
-def _is_same_origin(request: HTTPRequest) -> bool:
-    """Whether the page that connects came from here; a client that is no page sends no Origin.
-
-    Browsers let any page open a WebSocket to any host and only say where it comes from
-    (RFC 6455 section 10.2), so that the check is the server's.
-    """
-    origins = [value for name, value in request.headers if name == b"origin"]
-    if not origins:
-        return True
-    host = request.header(b"host")
-    if len(origins) > 1 or host is None:
-        return False
-    try:
-        origin = urlsplit(origins[0].decode("ascii"))
-    except ValueError:
-        return False
-    port = _DEFAULT_PORTS.get(origin.scheme)
-    if port is None:
-        return False
-    own = host.decode("latin-1").lower()
-    return origin.netloc.lower().removesuffix(port) == own.removesuffix(port)
 
 
 def _refuse(status: int, text: str, *headers: tuple[bytes, bytes]) -> HTTPResponse:

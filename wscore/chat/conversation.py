@@ -16,10 +16,10 @@ import trio
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from wscore.trio import ConnectionClosed
+from wscore.trio import ConnectionClosed, HTTPRequest, WebSocketConnection
 
 from . import protocol
-from .auth import identify
+from .auth import Action, Identity
 from .backends import base
 from .backends.base import Claim, Claimed, Opened, OpenRoom, PostTo, Refused, SendTo
 from .exchange import Exchange
@@ -77,6 +77,8 @@ class Conversation:
         "_farewell",
         "_follower",
         "_hub",
+        "_identity",
+        "_lease",
         "_limits",
         "_malformed",
         "_number",
@@ -95,6 +97,8 @@ class Conversation:
         self._number = exchange.connect(outbox)
         self._follower = Follower(exchange, outbox, self._number)
         self._user: Name | None = None
+        self._identity: Identity | None = None
+        self._lease: trio.CancelScope | None = None  # around what waits for the end of a token
         self._malformed = 0
         self._pending = 0
         self._answered: trio.Event | None = None  # made when somebody waits for an answer
@@ -111,6 +115,8 @@ class Conversation:
 
     def close(self) -> None:
         """The connection is gone, or will be: leave everything."""
+        if self._lease is not None:
+            self._lease.cancel()
         self._follower.stop_all()
         self._exchange.disconnect(self._number)
 
@@ -217,25 +223,25 @@ class Conversation:
     # --- Hello ------------------------------------------------------------------------------
 
     async def _hello(self, request: protocol.Hello) -> None:
-        identity = identify(request)
-        log = inbox_log(identity.user.key)
-        self._hub.connect(self._number, identity.user)
+        admission = await self._exchange.gate.admit(request, _opening(self._outbox.connection))
+        log = inbox_log(admission.user.key)
+        self._hub.connect(self._number, admission.user)
         self._follower.hold(log)
         try:
-            claim = Claim(identity.user, identity.secret_hash())
-            claimed = await self._ask(claim, Claimed)
+            claimed = await self._ask(Claim(admission.user, admission.secret), Claimed)
             self._hub.opened(log, claimed.user, claimed.inbox)
             found = await self._follower.read_slice(log, request.position)
         except BaseException:
             self._exchange.deliver(self._hub.disconnect(self._number))
             raise
-        user = Name(identity.user.key, claimed.user)
+        user = Name(admission.user.key, claimed.user)
         self._hub.rename(self._number, user)
         self._user = user
+        self._identity = admission.identity
         reply = protocol.HelloOk(
             id=request.id,
             user=user.text,
-            session=identity.session,
+            session=admission.session,
             inbox=protocol.Inbox(
                 epoch=found.head.epoch, offset=found.head.offset, gap=found.gap, more=True
             ),
@@ -245,11 +251,24 @@ class Conversation:
         inbox = replace(reply.inbox, messages=messages, more=cursor < found.head.offset)
         self._reply(replace(reply, inbox=inbox))
         self._follower.settle(log, cursor)
+        if admission.identity.expires is not None:
+            self._lease = trio.CancelScope()
+            self._exchange.spawn(self._expire, admission.identity, self._lease)
+
+    async def _expire(self, identity: Identity, lease: trio.CancelScope) -> None:
+        with lease:
+            await self._exchange.gate.expiry(identity)
+            self._outbox.close(CloseCode.EXPIRED, "the token expired")
+
+    async def _require(self, action: Action, target: Name) -> None:
+        assert self._identity is not None
+        await self._exchange.gate.require(self._identity, action, target)
 
     # --- Rooms ------------------------------------------------------------------------------
 
     async def _join(self, request: protocol.Join) -> None:
         room = _name(request.room)
+        await self._require("join", room)
         log = room_log(room.key)
         self._follower.hold(log)
         try:
@@ -312,6 +331,7 @@ class Conversation:
         room = _name(request.room)
         self._hub.require_joined(self._number, room.key)
         self._check_text(request.text)
+        await self._require("post", room)
         assert self._user is not None
         command = PostTo(self._user.key, room.key, request.text, request.id, _now())
         await self._submit(request.id, command)
@@ -319,6 +339,7 @@ class Conversation:
     async def _direct(self, request: protocol.Direct) -> None:
         to = _name(request.to)
         self._check_text(request.text)
+        await self._require("direct", to)
         assert self._user is not None
         command = SendTo(self._user.key, to.key, request.text, request.id, _now())
         await self._submit(request.id, command)
@@ -365,6 +386,12 @@ class Conversation:
         messages = protocol.fit(reversed(encoded), self._limits.message - encode(reply).size)[::-1]
         first = page.entries[-len(messages)].offset if messages else page.start
         self._reply(replace(reply, messages=messages, more=first > page.start))
+
+
+def _opening(connection: WebSocketConnection) -> HTTPRequest:
+    """The request by which a connection was opened, made anew, as it is not kept."""
+    headers = list(connection.handshake_headers)
+    return HTTPRequest("GET", connection.path, headers, connection.remote, connection.local)
 
 
 def _answer(request_id: str, result: base.Result) -> str:

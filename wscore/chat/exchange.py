@@ -10,6 +10,7 @@ import trio
 
 from wscore.events import PreparedMessage
 
+from .auth import Gate
 from .backends.base import Backend
 from .hub import Delivery, Hub, Publication
 from .journal import Journal, Replies
@@ -26,11 +27,13 @@ class Exchange:
     Args:
         backend: the store; its owner opens it with this object as its listener.
         limits: what clients are told and held to.
+        gate: who somebody is, and what they may do.
     """
 
-    def __init__(self, backend: Backend, limits: Limits) -> None:
+    def __init__(self, backend: Backend, limits: Limits, gate: Gate) -> None:
         self.backend = backend
         self.limits = limits
+        self.gate = gate
         self.hub = Hub(limits)
         self.journal = Journal(backend, self._deliver_batch)
         self._announced: list[tuple[Log, Entry]] = []
@@ -64,14 +67,14 @@ class Exchange:
         deliveries = [self.hub.announce(log, found) for log, found in logs.items()]
         self._deliver_together([delivery for delivery in deliveries if delivery.to], replies)
 
-    def reset(self, logs: Collection[Log]) -> None:
-        """The store began these logs anew: those who follow them have to begin anew too.
+    def reset(self, logs: Collection[Log] | None) -> None:
+        """The store began these logs, or all, anew: those who follow them have to do so too.
 
         Their connections are closed before this returns, so that nothing of the new epoch can
         reach them, whatever is under way for them.
         """
         self._deliver_batch()  # what was announced before is of the old epoch
-        for log in logs:
+        for log in self.hub.logs() if logs is None else logs:
             for connection in self.hub.reset(log):
                 self._outboxes[connection].close(
                     CloseCode.RESTART, "a log began a new epoch: reconnect"

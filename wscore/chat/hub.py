@@ -174,6 +174,10 @@ class Hub:
         room = channel.name if log.kind == "room" else None
         return Delivery(channel.live, [Publication(entry, room) for entry in entries])
 
+    def logs(self) -> list[Log]:
+        """All logs that somebody follows or is about to."""
+        return list(self._channels)
+
     def reset(self, log: Log) -> list[int]:
         """A log began a new epoch: nobody gets any more of it, and these have to go."""
         channel = self._channels.get(log)
@@ -332,6 +336,11 @@ class Hub:
         """How many users are in a room, and the first of their names."""
         channel = self._channels[room]
         return len(channel.joined), channel.names[:_LISTED_MEMBERS]
+
+    @property
+    def occupied(self) -> int:
+        """How many rooms have somebody present."""
+        return sum(bool(channel.joined) for channel in self._channels.values())
 
     def rooms(self, limit: int) -> list[RoomInfo]:
         """The rooms with most present, at most ``limit``."""

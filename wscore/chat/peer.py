@@ -33,6 +33,11 @@ class Peer:
         self._outbox = Outbox(connection)
         self._conversation = Conversation(exchange, self._outbox)
 
+    @property
+    def bytes_unsent(self) -> int:
+        """Bytes that wait to be sent."""
+        return self._connection.bytes_unsent
+
     def dismiss(self, code: int, reason: str) -> None:
         """Take no more requests, answer the posts that are on their way to the store, and close."""
         self._conversation.dismiss(code, reason)

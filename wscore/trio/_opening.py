@@ -121,7 +121,7 @@ class Opening:
         """
         ws, request = self._propose()
         with _time_limit(connect_timeout, str(route)):
-            stream = await _open_stream(route)
+            stream = await open_stream(route)
             return await self._shake_hands(stream, ws, request)
 
     async def connect_over(
@@ -213,7 +213,13 @@ def _time_limit(seconds: float, place: str) -> Iterator[None]:
         raise ConnectionTimeout(f"no connection to {place} within {seconds:g} s") from None
 
 
-async def _open_stream(route: Route) -> trio.abc.Stream:
+async def open_stream(route: Route) -> trio.abc.Stream:
+    """The way to a server, with TLS where the route says so.
+
+    Raises:
+        OSError: there is none.
+        HandshakeError: the handshake of TLS or of the proxy failed.
+    """
     stream: trio.abc.Stream
     if route.unix_socket is not None:
         stream = await trio.open_unix_socket(route.unix_socket)

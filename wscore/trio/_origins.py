@@ -100,4 +100,5 @@ def _is_same_host(origin: _Origin, host: bytes) -> bool:
         return False
     # Behind a proxy that ends TLS, only the origin's scheme tells which port goes unnamed.
     port = int(found["port"]) if found["port"] else _DEFAULT_PORTS.get(origin.scheme)
-    return (origin.host, origin.port) == (found["host"], port)
+    # Without a port, of a scheme that has none, the origin is not that of a page from here.
+    return port is not None and (origin.host, origin.port) == (found["host"], port)

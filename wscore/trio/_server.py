@@ -212,8 +212,9 @@ class WebSocketServer(trio.abc.AsyncResource):
             await self._close_listeners()
 
     async def _close_listeners(self) -> None:
-        for listener in self._listeners:
-            await trio.aclose_forcefully(listener)
+        with trio.CancelScope(shield=True):  # or the first one would be the only one
+            for listener in self._listeners:
+                await trio.aclose_forcefully(listener)
 
 
 def _listener_endpoint(listener: trio.abc.Listener[Any]) -> Endpoint | str:

@@ -10,12 +10,17 @@ A back-end keeps logs, names and session secrets. What an author has to satisfy:
 * **Announcement.** Every new entry is announced to the `Listener` given to `open`: on the thread
   of the event loop, in offset order within a log, once, after it is durable and before the
   `write` that stored it returns. A duplicate is not announced again.
-* **Epochs.** A log's epoch names one life of it. A back-end that finds that it lost a log, or had
-  to begin it anew, gives it a new epoch, and tells the listener before anything else of that log.
+* **Epochs.** A log's epoch names one life of it: a position in it means one message for ever. A
+  back-end that finds that it lost a log, or had to begin it anew, gives it a new epoch, and tells
+  the listener before anything else of that log.
+* **Retention.** Only the oldest entries of a log are ever removed, and offsets go on. The pair of
+  user and message id that stored an entry is remembered as long as the entry is kept - of a
+  direct message: in either inbox - and for 24 hours from its time.
 * **Refusals are values.** What a user did wrong is a `Refused` in the command's place in the
   result and never an exception; it does not touch the other commands of the batch.
-* **Cancellation.** A cancelled `write` either returns normally or has stored and announced
-  nothing.
+* **Cancellation.** A cancelled `write` may still be carried out, wholly or not at all. What it
+  stores is announced before anything later. No call waits for a disk that does not answer once it
+  is cancelled.
 """
 
 from __future__ import annotations
@@ -103,6 +108,10 @@ class Refused(NamedTuple):
     reason: str
 
 
+LOST = Refused("unavailable", "the log was lost: reconnect")
+"""To those who still write to a log of the epoch before."""
+CONFLICT = Refused("conflict", "this id was used for another message")
+
 Command = Claim | OpenRoom | PostTo | SendTo
 Result = Claimed | Opened | Stored | Refused
 
@@ -113,8 +122,8 @@ class Listener(Protocol):
     def announce(self, entries: Sequence[tuple[Log, Entry]]) -> None:
         """These entries were stored, in this order; those of one commit come together."""
 
-    def reset(self, logs: Collection[Log]) -> None:
-        """These logs began a new epoch: what was known of them is void."""
+    def reset(self, logs: Collection[Log] | None) -> None:
+        """These logs, or all, began a new epoch: what was known of them is void."""
 
 
 class Page(NamedTuple):

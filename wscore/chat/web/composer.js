@@ -1,12 +1,14 @@
 // @ts-check
 /** The field in which a message is written: drafts, growth, length, sending. */
 
+import { announce } from "./announcer.js";
 import { byId } from "./dom.js";
 import { strings } from "./strings.js";
 
 /** @typedef {import("./session.js").Session} Session */
 
 const DEFAULT_LIMIT = 4000; // code points, until the server has said otherwise
+const COUNTED = 200; // so many characters before the limit they are counted
 
 export class Composer {
   /** @type {Session | null} */ #session = null;
@@ -71,7 +73,11 @@ export class Composer {
   #measure() {
     const text = this.#text.value.trimEnd();
     const excess = this.#excess(text);
-    byId("over").textContent = excess > 0 ? strings.tooLong(excess) : "";
+    const over = byId("over");
+    if (excess > 0 && !over.classList.contains("error")) announce(strings.tooLong(excess)); // once, not at each key
+    over.textContent = excess > 0 ? strings.tooLong(excess) : excess > -COUNTED ? strings.left(-excess) : "";
+    over.classList.toggle("error", excess > 0);
+    this.#text.setAttribute("aria-invalid", String(excess > 0));
     byId("send").disabled = text.trim() === "" || excess > 0;
     this.#text.style.height = "auto";
     this.#text.style.height = `${this.#text.scrollHeight}px`;

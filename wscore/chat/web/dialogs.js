@@ -6,27 +6,51 @@ import { describeError, strings } from "./strings.js";
 
 /** @typedef {import("./session.js").Session} Session */
 
-/** Show the entry page. @param {string[]} known names of this browser @param {(name: string) => void} enter */
-export function showEntry(known, enter) {
+/** One letter, digit or sign of a name; the server counts and compares more thoroughly. */
+const NAME = /^[\p{L}\p{M}\p{Nd}\-_.]{1,64}$/u;
+const OFFERED = 50; // names to choose from
+
+/**
+ * @typedef {object} Entry
+ * @property {string[]} known names of this browser
+ * @property {boolean} wantsToken whether the server asked for a token
+ * @property {boolean} isKept whether the browser remembers anything
+ * @property {(name: string, token: string | null) => void} enter
+ */
+
+/** Show the entry page. @param {Entry} entry */
+export function showEntry({ known, wantsToken, isKept, enter }) {
   byId("entry").hidden = false;
   byId("chat").hidden = true;
-  byId("entry-known").hidden = known.length === 0;
+  byId("entry-known").hidden = known.length === 0 || wantsToken;
   byId("entry-names").replaceChildren(
     ...known.map((name) =>
-      element("li", {}, element("button", { type: "button", click: () => enter(name) }, avatar(name), name)),
+      element(
+        "li",
+        {},
+        element("button", { type: "button", click: () => enter(name, null) }, avatar(name), element("bdi", {}, name)),
+      ),
     ),
   );
+  byId("entry-token-part").hidden = !wantsToken;
+  byId("entry-name-part").hidden = wantsToken;
+  byId("entry-token").required = wantsToken;
+  byId("entry-name").required = !wantsToken;
+  byId("entry-kept").hidden = isKept;
   byId("entry-form").onsubmit = (/** @type {Event} */ event) => {
     event.preventDefault();
     const name = byId("entry-name").value.trim();
-    if (name !== "") enter(name);
+    const token = wantsToken ? byId("entry-token").value.trim() : null;
+    if (token !== "" && (wantsToken || name !== "")) enter(name, token);
   };
-  byId("entry-name").focus();
+  byId(wantsToken ? "entry-token" : "entry-name").focus();
 }
 
 /** @param {string} message */
 export function showEntryMessage(message) {
-  byId("entry-error").textContent = message;
+  if (byId("entry-error").textContent !== message) byId("entry-error").textContent = message;
+  const field = byId(byId("entry-token-part").hidden ? "entry-name" : "entry-token");
+  field.setAttribute("aria-invalid", String(message !== ""));
 }
 
 /**
@@ -40,12 +64,18 @@ export function ask(kind, session, opened) {
   byId("ask-label").textContent = room ? strings.roomName : strings.personName;
   byId("ask-hint").textContent = room ? strings.roomHint : "";
   byId("ask-go").textContent = room ? strings.join : strings.open;
-  byId("ask-error").textContent = "";
+  byId("ask-choices-title").textContent = room ? strings.openRooms : strings.presentPeople;
   byId("ask-name").value = "";
-  byId("ask-choices").hidden = true;
   byId("ask-cancel").onclick = () => dialog.close();
+  const complain = (/** @type {string} */ message) => {
+    byId("ask-error").textContent = message;
+    byId("ask-name").setAttribute("aria-invalid", String(message !== ""));
+  };
+  complain("");
 
   const go = async (/** @type {string} */ name) => {
+    if (!NAME.test(name.normalize("NFC"))) return complain(strings.errors.invalid_name);
+    if (room && session.client.state !== "online") return complain(strings.errors.disconnected);
     try {
       if (room) await session.joinRoom(name);
       else session.openDirect(name);
@@ -53,7 +83,7 @@ export function ask(kind, session, opened) {
       opened();
     } catch (error) {
       const { code, message } = /** @type {any} */ (error);
-      byId("ask-error").textContent = describeError(code, message);
+      complain(describeError(code, message));
     }
   };
   byId("ask-form").onsubmit = (/** @type {Event} */ event) => {
@@ -61,29 +91,42 @@ export function ask(kind, session, opened) {
     const name = byId("ask-name").value.trim().replace(/^[#@]/, "");
     if (name !== "") go(name);
   };
+  offer([], go);
   dialog.showModal();
   if (room) offerRooms(session, go);
+  else offer(personsOf(session), go);
+}
+
+/** @typedef {{name: string, count: number | null}} Choice a room with its members, or a person */
+
+/** @param {Choice[]} choices @param {(name: string) => void} go */
+function offer(choices, go) {
+  byId("ask-choices").hidden = choices.length === 0;
+  byId("ask-list").replaceChildren(
+    ...choices.slice(0, OFFERED).map(({ name, count }) => {
+      const face = count === null ? avatar(name) : element("span", { class: "hash", "aria-hidden": "true" }, "#");
+      face.classList.add("small");
+      const made = element("button", { type: "button", class: "entry-button", click: () => go(name) }, face);
+      made.append(element("bdi", { class: "name" }, name));
+      if (count) made.append(element("span", { class: "muted small" }, strings.present(count)));
+      return element("li", {}, made);
+    }),
+  );
 }
 
 /** @param {Session} session @param {(name: string) => void} go */
 async function offerRooms(session, go) {
   const rooms = await session.client.rooms().catch(() => []);
   const mine = new Set(session.model.list("room").map(({ name }) => name));
-  const others = rooms.filter(({ room }) => !mine.has(room));
-  byId("ask-choices").hidden = others.length === 0;
-  byId("ask-list").replaceChildren(
-    ...others.map(({ room, count }) =>
-      element(
-        "li",
-        {},
-        element(
-          "button",
-          { type: "button", class: "entry-button", click: () => go(room) },
-          element("span", { class: "hash", "aria-hidden": "true" }, "#"),
-          element("span", { class: "name" }, room),
-          element("span", { class: "muted small" }, strings.present(count)),
-        ),
-      ),
-    ),
+  offer(
+    rooms.filter(({ room }) => !mine.has(room)).map(({ room, count }) => ({ name: room, count })),
+    go,
   );
+}
+
+/** Those present in the user's rooms. @param {Session} session @returns {Choice[]} */
+function personsOf({ model }) {
+  const present = new Set(model.list("room").flatMap(({ members }) => [...members.values()]));
+  const others = [...present].filter((name) => !model.isMe(name)).sort((a, b) => a.localeCompare(b));
+  return others.map((name) => ({ name, count: null }));
 }

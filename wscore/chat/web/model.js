@@ -5,11 +5,13 @@
  *
  * @typedef {import("./client.js").Message} Message
  * @typedef {{id: string, text: string, time: string, state: "sending" | "sent" | "failed", offset?: number,
- *   reason?: string}} Pending
+ *   reason?: string, held?: {code: string, until: number} | null}} Pending
  */
 
 import { foldName } from "./client.js";
 
+/** Of a conversation at whose end the user is, so many messages are kept; older ones can be loaded again. */
+const KEPT = 500;
 /** A typing notice holds for this many milliseconds; they come every two seconds. */
 const TYPING_LASTS = 5_000;
 
@@ -20,6 +22,10 @@ export class Conversation {
     this.name = name;
     /** @type {Message[]} ascending by offset */
     this.messages = [];
+    /** Every message of the conversation from this offset of its log on is in `messages`. */
+    this.from = Infinity;
+    /** Whether the user reads older messages, so that none may be dropped. */
+    this.browsed = false;
     /** @type {Pending[]} own ones that are not in `messages` yet */
     this.pending = [];
     /** @type {Map<string, string>} folded name to name, of a room; the first 200 where there are more */
@@ -60,8 +66,8 @@ export class Model {
     this.user = user;
     /** @type {Map<string, Conversation>} by key */
     this.conversations = new Map();
-    /** Offset of the first inbox message held; the inbox is one log behind all direct conversations. */
-    this.inboxFirst = Infinity;
+    /** Offset from which on the inbox has been seen; it is one log behind all direct conversations. */
+    this.inboxFrom = Infinity;
     this.inboxOlder = false;
   }
 
@@ -75,10 +81,13 @@ export class Model {
   /** @param {"room" | "direct"} kind @param {string} name the server's spelling replaces an earlier one */
   open(kind, name) {
     const key = conversationKey(kind, name);
-    const conversation = this.conversations.get(key) ?? new Conversation(kind, name);
+    let conversation = this.conversations.get(key);
+    if (conversation === undefined) {
+      conversation = new Conversation(kind, name);
+      this.conversations.set(key, conversation);
+      if (kind === "direct") Object.assign(conversation, { from: this.inboxFrom, older: this.inboxOlder });
+    }
     conversation.name = name;
-    this.conversations.set(key, conversation);
-    if (kind === "direct") conversation.older ||= this.inboxOlder;
     return conversation;
   }
 
@@ -98,32 +107,37 @@ export class Model {
    * @returns {Conversation[]} the conversations that changed
    */
   arrive({ room, epoch, messages, continues, gap }) {
-    const first = messages[0]?.offset ?? Infinity;
     /** @type {Set<Conversation>} */
     const changed = new Set();
-    if (room !== null) {
-      const conversation = this.open("room", room);
-      if (!continues) Object.assign(conversation, { messages: [], older: first > 1 && first < Infinity, gap });
-      changed.add(conversation);
-    } else if (!continues) {
-      this.inboxFirst = first;
-      this.inboxOlder = first > 1 && first < Infinity;
-      for (const conversation of this.list("direct")) {
-        Object.assign(conversation, { messages: [], older: this.inboxOlder, gap });
-        changed.add(conversation);
+    if (!continues) {
+      const first = messages[0]?.offset ?? Infinity;
+      const older = first > 1 && first < Infinity;
+      for (const conversation of room !== null ? [this.open("room", room)] : this.list("direct")) {
+        changed.add(Object.assign(conversation, { messages: [], from: first, older, gap }));
       }
-    } else {
-      this.inboxFirst = Math.min(this.inboxFirst, first);
+      if (room === null) Object.assign(this, { inboxFrom: first, inboxOlder: older });
+    } else if (room === null && this.inboxFrom === Infinity) {
+      this.inboxFrom = messages[0]?.offset ?? Infinity; // the first ever
     }
     for (const message of messages) {
       const conversation = room !== null ? this.open("room", room) : this.open("direct", this.peer(message));
       conversation.messages.push(message);
+      conversation.from = Math.min(conversation.from, message.offset);
       conversation.typing.delete(message.from);
       changed.add(conversation);
       if (this.isMe(message.from)) this.#settle(message, changed);
     }
-    for (const conversation of changed) this.#checkRead(conversation, epoch, room !== null && !continues);
+    for (const conversation of changed) {
+      this.#checkRead(conversation, epoch, room !== null && !continues);
+      if (!conversation.browsed && conversation.messages.length > 2 * KEPT) this.#shed(conversation);
+    }
     return [...changed];
+  }
+
+  /** Drop the oldest messages held. @param {Conversation} conversation */
+  #shed(conversation) {
+    conversation.messages.splice(0, conversation.messages.length - KEPT);
+    Object.assign(conversation, { from: conversation.messages[0].offset, older: true, gap: false });
   }
 
   /** @param {Conversation} conversation @param {string} epoch @param {boolean} fresh whether the log was just joined */
@@ -145,27 +159,26 @@ export class Model {
   }
 
   /**
-   * A page of history, just before what is held.
-   * @param {string | null} room @param {Message[]} messages ascending @param {boolean} more
+   * A page of history.
+   * @param {string | null} room @param {number} before what was asked for @param {Message[]} messages ascending
+   * @param {boolean} more whether there are older ones
    */
-  prepend(room, messages, more) {
-    if (room !== null) {
-      const conversation = this.open("room", room);
-      conversation.messages.unshift(...messages);
-      conversation.older = more;
-      return;
+  prepend(room, before, messages, more) {
+    const first = messages[0]?.offset ?? before;
+    if (room === null) {
+      for (const message of messages) this.open("direct", this.peer(message));
+      if (before >= this.inboxFrom) this.inboxFrom = Math.min(this.inboxFrom, first);
+      if (first <= this.inboxFrom) this.inboxOlder = more;
     }
-    this.inboxOlder = more;
-    this.inboxFirst = messages[0]?.offset ?? this.inboxFirst;
-    for (const message of messages.toReversed?.() ?? [...messages].reverse()) {
-      this.open("direct", this.peer(message)).messages.unshift(message);
+    for (const conversation of room !== null ? [this.open("room", room)] : this.list("direct")) {
+      const { from, key } = conversation;
+      if (from < first || from > before) continue; // it has the page, or not yet what follows it
+      const page = messages.filter(
+        (message) => message.offset < from && (room !== null || conversationKey("direct", this.peer(message)) === key),
+      );
+      conversation.messages.unshift(...page);
+      Object.assign(conversation, { from: first, older: more });
     }
-    for (const conversation of this.list("direct")) conversation.older = more;
-  }
-
-  /** Offset before which to ask for older messages. @param {Conversation} conversation */
-  before(conversation) {
-    return conversation.kind === "room" ? conversation.messages[0]?.offset : this.inboxFirst;
   }
 
   /** @param {Conversation} conversation @param {{id: string, text: string, time: string}} message */
@@ -185,7 +198,15 @@ export class Model {
   /** @param {Conversation} conversation @param {string} id @param {string} reason */
   fail(conversation, id, reason) {
     const pending = conversation.pending.find((message) => message.id === id);
-    if (pending !== undefined) Object.assign(pending, { state: "failed", reason });
+    if (pending !== undefined) Object.assign(pending, { state: "failed", reason, held: null });
+  }
+
+  /** The server takes a message only later. @param {string} id @param {string} code @param {number} until */
+  hold(id, code, until) {
+    for (const { pending } of this.conversations.values()) {
+      const found = pending.find((message) => message.id === id);
+      if (found !== undefined) found.held = { code, until };
+    }
   }
 
   /** @param {Conversation} conversation @param {string} id */
@@ -199,8 +220,11 @@ export class Model {
   unread(conversation) {
     const { messages, read } = conversation;
     const from = read?.offset ?? 0;
+    let loaded = 0;
+    for (let index = messages.length - 1; index >= 0 && messages[index].offset > from; index -= 1) {
+      if (!this.isMe(messages[index].from)) loaded += 1;
+    }
     const first = messages[0]?.offset ?? 0;
-    const loaded = messages.filter(({ offset, from: sender }) => offset > from && !this.isMe(sender)).length;
     const beyond = conversation.kind === "room" && conversation.older ? Math.max(0, first - 1 - from) : 0;
     return loaded + beyond;
   }
@@ -245,6 +269,7 @@ export class Model {
 
   /** @param {Conversation} conversation @param {number} now milliseconds @returns {string[]} */
   typists(conversation, now) {
-    return [...conversation.typing].filter(([, until]) => until > now).map(([name]) => name);
+    for (const [name, until] of conversation.typing) if (until <= now) conversation.typing.delete(name);
+    return [...conversation.typing.keys()];
   }
 }

@@ -17,7 +17,7 @@ const TYPING_REDRAW = 5_100; // milliseconds until a typing notice is over
 export class Session extends EventTarget {
   /**
    * @param {string} url of the WebSocket @param {string} name the user's @param {import("./storage.js").Memory} memory
-   * @param {import("./client.js").Options} [options] of the client
+   * @param {import("./client.js").Options} [options] of the client; `token` where the server wants one
    */
   constructor(url, name, memory, options = {}) {
     super();
@@ -30,6 +30,8 @@ export class Session extends EventTarget {
     memory.update(name, { session });
     this.model = new Model(name);
     this.client = new ChatClient(url, { user: name, session, ...options });
+    /** @type {{code: string, reason: string, room: string | null} | null} a fault that the user should know of */
+    this.fault = null;
     /** @type {Conversation | null} */
     this.active = null;
     /** @type {{state: State, delay?: number, since: number, code?: string | number, reason?: string}} */
@@ -58,7 +60,8 @@ export class Session extends EventTarget {
       messages: (arrival) => this.#arrived(arrival),
       presence: (change) => this.model.presence(change),
       typing: (notice) => this.#typing(notice),
-      error: ({ code, reason, room }) => console.warn("chat:", code, reason, room ?? ""),
+      held: ({ id, code, delay }) => this.#held(id, code, delay),
+      error: ({ code, reason, room }) => this.#failed(code, reason, room ?? null),
     };
     for (const [type, handle] of Object.entries(handlers)) {
       this.client.addEventListener(type, (event) => {
@@ -72,6 +75,7 @@ export class Session extends EventTarget {
   #recall() {
     const { rooms = [], read = {}, drafts = {} } = this.memory.account(this.name) ?? {};
     for (const room of rooms) this.#enter(room).catch(() => {}); // a refusal comes as `left`
+    this.#rooms = rooms;
     for (const unsent of this.memory.unsent(this.name)) {
       const kind = unsent.key.startsWith("room:") ? "room" : "direct";
       const conversation = this.model.open(kind, unsent.name);
@@ -82,6 +86,24 @@ export class Session extends EventTarget {
 
   /** @type {{read: Record<string, any>, drafts: Record<string, string>}} */
   #stored = { read: {}, drafts: {} };
+  /** @type {string[]} rooms of the account, as last seen in the memory */
+  #rooms = [];
+
+  /** Another window of the same user read, joined or left. @param {string | null} key that changed */
+  remember(key) {
+    const account = this.memory.account(this.name);
+    if (!this.memory.isAccount(this.name, key) || account === null) return;
+    for (const conversation of this.model.conversations.values()) {
+      const read = account.read[conversation.key];
+      const isNews = read?.epoch === conversation.epoch && read.offset > (conversation.read?.offset ?? 0);
+      if (isNews) conversation.read = read;
+    }
+    const left = this.#rooms.filter((room) => !account.rooms.includes(room));
+    this.#rooms = account.rooms;
+    for (const room of left) this.client.leave(room);
+    for (const room of account.rooms) this.#enter(room).catch(() => {});
+    this.#changed();
+  }
 
   /** Conversations come up one by one; each takes over what is remembered of it. */
   #adopt() {
@@ -113,8 +135,11 @@ export class Session extends EventTarget {
     if (arrival.room === null)
       for (const message of arrival.messages) this.model.open("direct", this.model.peer(message));
     this.#adopt();
+    const waiting = this.#unsent().length;
     this.model.arrive(arrival);
-    this.#keepUnsent();
+    if (waiting > 0) this.#keepUnsent();
+    const room = this.model.conversations.get(conversationKey("room", arrival.room ?? ""));
+    if (room !== undefined && !arrival.continues) this.#keepRead(room); // where reading begins
     if (this.active === null) this.#openWhatWasOpen();
   }
 
@@ -129,9 +154,24 @@ export class Session extends EventTarget {
     setTimeout(() => this.#changed(), TYPING_REDRAW);
   }
 
+  /** @param {string} id @param {string} code @param {number} delay milliseconds */
+  #held(id, code, delay) {
+    this.model.hold(id, code, Date.now() + delay);
+    setTimeout(() => this.#changed(), delay);
+  }
+
+  /** @param {string} code @param {string} reason @param {string | null} room */
+  #failed(code, reason, room) {
+    console.warn("chat:", code, reason, room ?? "");
+    this.fault = { code, reason, room };
+  }
+
   /** @param {string} room @param {string} [code] @param {string} [reason] */
   #left(room, code, reason) {
-    this.model.conversations.delete(conversationKey("room", room));
+    const key = conversationKey("room", room);
+    // Refused with something written: it stays to be seen.
+    const written = code !== undefined && this.model.conversations.get(key)?.pending.length;
+    if (!written) this.model.conversations.delete(key);
     if (this.active?.kind === "room" && !this.model.conversations.has(this.active.key)) this.active = null;
     this.#keepRoom(room, false);
     if (code !== undefined) this.dispatchEvent(new CustomEvent("evicted", { detail: { room, code, reason } }));
@@ -223,10 +263,12 @@ export class Session extends EventTarget {
     const before = conversation.messages.length;
     try {
       while (conversation.older && conversation.messages.length === before) {
-        const range = { before: model.before(conversation), limit: room === null ? INBOX_PAGE : PAGE };
-        const { messages, more } = await client.history(room, range);
-        if (model.before(conversation) !== range.before) break; // a reconnect brought another page meanwhile
-        model.prepend(room, messages, more);
+        const { from, epoch } = conversation;
+        const limit = room === null ? INBOX_PAGE : PAGE;
+        const { messages, more } = await client.history(room, { before: from, limit });
+        // A reconnect may have brought another page, or another life of the log, meanwhile.
+        if (conversation.from !== from || conversation.epoch !== epoch) break;
+        model.prepend(room, from, messages, more);
       }
     } catch (error) {
       console.warn("chat: no history:", /** @type {any} */ (error).code);
@@ -242,8 +284,7 @@ export class Session extends EventTarget {
     const { active, model } = this;
     if (active === null || model.unread(active) === 0) return;
     model.markRead(active);
-    this.#stored.read = { ...this.memory.account(this.name)?.read, [active.key]: active.read };
-    this.memory.update(this.name, { read: this.#stored.read });
+    this.#keepRead(active);
     this.#changed();
   }
 
@@ -273,15 +314,28 @@ export class Session extends EventTarget {
 
   /** @param {string} room @param {boolean} joined */
   #keepRoom(room, joined) {
-    const others = (this.memory.account(this.name)?.rooms ?? []).filter((name) => foldName(name) !== foldName(room));
-    this.memory.update(this.name, { rooms: joined ? [...others, room] : others });
+    const known = this.memory.account(this.name)?.rooms ?? [];
+    if (joined && known.includes(room)) return; // windows that tell each other must come to rest
+    const others = known.filter((name) => foldName(name) !== foldName(room));
+    this.#rooms = joined ? [...others, room] : others;
+    this.memory.update(this.name, { rooms: this.#rooms });
+  }
+
+  /** @returns {import("./storage.js").Unsent[]} */
+  #unsent() {
+    return [...this.model.conversations.values()].flatMap(({ key, name, pending }) =>
+      pending.filter(({ state }) => state !== "sent").map(({ id, text, time }) => ({ id, key, name, text, time })),
+    );
+  }
+
+  /** @param {Conversation} conversation */
+  #keepRead({ key, read }) {
+    this.#stored.read = { ...this.memory.account(this.name)?.read, [key]: read };
+    this.memory.update(this.name, { read: this.#stored.read });
   }
 
   #keepUnsent() {
-    const unsent = [...this.model.conversations.values()].flatMap(({ key, name, pending }) =>
-      pending.filter(({ state }) => state !== "sent").map(({ id, text, time }) => ({ id, key, name, text, time })),
-    );
-    this.memory.keepUnsent(this.name, unsent);
+    this.memory.keepUnsent(this.name, this.#unsent());
   }
 
   #changed() {

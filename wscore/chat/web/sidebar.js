@@ -1,7 +1,7 @@
 // @ts-check
 /** The lists beside the conversation: rooms, direct conversations, and the members of the open room. */
 
-import { avatar, byId, element, reconcile } from "./dom.js";
+import { avatar, byId, element, icon, reconcile } from "./dom.js";
 import { strings } from "./strings.js";
 
 /** Members shown in the list; the count says how many there are. */
@@ -23,6 +23,7 @@ export function drawLists(session, opened) {
       open: conversation === active,
       present: kind === "direct" && model.isPresent(conversation.name),
       draft: conversation !== active && conversation.draft !== "",
+      failed: conversation !== active && conversation.pending.some(({ state }) => state === "failed"),
     }));
     reconcile(
       byId(`${kind}s`),
@@ -37,7 +38,7 @@ export function drawLists(session, opened) {
 /**
  * @param {Session} session @param {() => void} opened
  * @param {{key: string, kind: string, name: string, count: number, unread: number, open: boolean, present: boolean,
- *   draft: boolean}} item
+ *   draft: boolean, failed: boolean}} item
  */
 function entry(session, item, opened) {
   const pick = () => {
@@ -51,7 +52,7 @@ function entry(session, item, opened) {
     "button",
     {
       type: "button",
-      class: `entry-button${item.unread > 0 ? " unread" : ""}${item.draft ? " draft" : ""}`,
+      class: `entry-button${item.unread > 0 ? " unread" : ""}`,
       "aria-current": item.open && "true",
       "data-name": item.name,
       click: pick,
@@ -59,8 +60,10 @@ function entry(session, item, opened) {
     item.kind === "room"
       ? element("span", { class: "hash", "aria-hidden": "true" }, "#")
       : face(item.name, item.present),
-    element("span", { class: "name" }, item.name),
+    element("bdi", { class: "name" }, item.name),
   );
+  if (item.draft) button.append(mark("pencil", strings.draft));
+  if (item.failed) button.append(mark("alert", strings.notSent));
   if (item.unread > 0) button.append(badge);
   else if (item.kind === "room" && item.count > 0) {
     const label = strings.present(item.count);
@@ -69,6 +72,13 @@ function entry(session, item, opened) {
     );
   }
   return element("li", {}, button);
+}
+
+/** @param {string} name of the drawing @param {string} text */
+function mark(name, text) {
+  const made = element("span", { class: `mark ${name}`, title: text }, icon(name));
+  made.append(element("span", { class: "visually-hidden" }, ` (${text})`));
+  return made;
 }
 
 /** @param {string} name @param {boolean} present */
@@ -100,7 +110,7 @@ export function drawMembers(session, opened) {
         "button",
         { type: "button", class: "entry-button", title: label, "data-name": name, click: pick },
         face(name, true),
-        element("span", { class: "name" }, name),
+        element("bdi", { class: "name" }, name),
       );
       if (me) button.append(element("span", { class: "muted small" }, strings.you));
       return element("li", {}, button);

@@ -1,26 +1,31 @@
 // @ts-check
-/** The messages of the open conversation: drawing them, and where the view is scrolled to. */
+/**
+ * The messages of the open conversation: which part of it is in the document, and where the view is scrolled to. At
+ * most `SHOWN` messages are, however long the conversation is.
+ */
 
-import { avatar, byId, element, icon, reconcile } from "./dom.js";
-import { describeError, language, strings } from "./strings.js";
-import { dayOf, rowsOf } from "./timeline.js";
+import { byId, reconcile } from "./dom.js";
+import { elementOf } from "./rows.js";
+import { strings } from "./strings.js";
+import { rowsOf } from "./timeline.js";
 
-/** @typedef {import("./session.js").Session} Session @typedef {import("./timeline.js").Row} Row */
+/** @typedef {import("./session.js").Session} Session @typedef {import("./model.js").Conversation} Conversation */
 
+/** Messages in the document at a time. */
+const SHOWN = 200;
+/** So many come in at one end, and go at the other, when the view gets there. */
+const STEP = 50;
 /** Within this many pixels of the end the view follows new messages. */
 const AT_END = 48;
-/** Within this many pixels of the start older messages are loaded. */
-const AT_START = 240;
-
-const clockTime = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
-const fullTime = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "medium" });
-const longDay = new Intl.DateTimeFormat(language, { weekday: "long", day: "numeric", month: "long" });
-const otherYear = new Intl.DateTimeFormat(language, { dateStyle: "long" });
+/** Within this many pixels of what is shown more is brought in. */
+const NEAR = 400;
 
 export class Thread {
   /** @type {Session | null} */ #session = null;
-  /** @type {import("./model.js").Conversation | null} */ #shown = null;
+  /** @type {Conversation | null} */ #shown = null;
   /** Whether the view follows the end. */ #follows = true;
+  /** Offset of the first message shown, while the view does not follow. */ #first = -Infinity;
+  /** Index of the first message shown, and of the one after the last. */ #part = { start: 0, end: 0 };
   #arrivedBelow = 0;
   #seenLast = 0;
   #scroller = byId("scroller");
@@ -28,7 +33,10 @@ export class Thread {
 
   constructor() {
     this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    byId("latest").addEventListener("click", () => this.toEnd());
+    byId("latest").addEventListener("click", () => {
+      this.toEnd();
+      this.#scroller.focus({ preventScroll: true }); // the button is about to vanish
+    });
     // The composer grows, the keyboard of a phone opens: stay at the end if that is where we were.
     new ResizeObserver(() => this.#follows && this.#jump()).observe(this.#scroller);
   }
@@ -43,47 +51,88 @@ export class Thread {
     this.#session = session;
     const { active, model } = session;
     if (active === null) return;
-    const turned = active !== this.#shown;
-    this.#shown = active;
-    if (turned) {
-      this.#follows = true;
-      this.#seenLast = active.last;
-      this.#log.replaceChildren();
-    }
+    if (active !== this.#shown) this.#turnTo(active);
+    active.browsed = !this.#follows;
     const fresh = active.messages.filter(({ offset, from }) => offset > this.#seenLast && !model.isMe(from)).length;
     this.#seenLast = Math.max(active.last, this.#seenLast);
     byId("loading").hidden = !session.loading;
-    const offline = session.connection.state !== "online";
-    const rows = rowsOf(active, model).map((row) => ({
-      ...row,
-      offline: offline && row.kind === "message" && row.state === "sending",
-    }));
-
-    // A screen reader is told of what arrives, not of a whole conversation turned to or of older pages.
-    this.#log.setAttribute("aria-busy", String(turned || session.loading));
-    const anchor = this.#follows ? undefined : this.#anchor();
+    const anchor = this.#follows ? null : this.#anchor();
+    this.#choosePart(active);
     reconcile(
       this.#log,
-      rows,
+      rowsOf(active, model, this.#part).map((row) => ({ ...row, note: noteOf(row, session) })),
       ({ key }) => key,
-      (row) => this.#row(row),
+      (row) => elementOf(row, session),
     );
     if (this.#follows) this.#jump();
     else this.#restore(anchor);
-    this.#log.setAttribute("aria-busy", "false");
 
     this.#arrivedBelow = this.#follows ? 0 : this.#arrivedBelow + fresh;
     byId("latest").hidden = this.#follows;
-    byId("latest-text").textContent =
-      this.#arrivedBelow > 0 ? strings.newMessages(this.#arrivedBelow) : strings.toLatest;
-    if (this.#scroller.scrollHeight <= this.#scroller.clientHeight + AT_START) this.#loadOlder();
+    const below = this.#arrivedBelow > 0 ? strings.newMessages(this.#arrivedBelow) : strings.toLatest;
+    if (byId("latest-text").textContent !== below) byId("latest-text").textContent = below;
+    if (this.#scroller.scrollHeight <= this.#scroller.clientHeight + NEAR) this.#loadOlder();
   }
 
   toEnd() {
     this.#follows = true;
-    this.#jump();
+    if (this.#session !== null) this.draw(this.#session);
     this.#session?.lookBack();
   }
+
+  /** @param {Conversation} conversation */
+  #turnTo(conversation) {
+    if (this.#shown !== null) this.#shown.browsed = false;
+    this.#shown = conversation;
+    this.#follows = true;
+    this.#seenLast = conversation.last;
+    this.#log.replaceChildren();
+  }
+
+  // ---- the part that is shown ----
+
+  /** @param {Conversation} conversation */
+  #choosePart({ messages, pending }) {
+    const total = messages.length + pending.length;
+    let start = this.#follows ? Math.max(0, total - SHOWN) : indexOf(messages, this.#first);
+    if (!this.#follows) {
+      const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+      if (scrollTop < NEAR) start = Math.max(0, start - STEP);
+      else if (scrollHeight - scrollTop - clientHeight < NEAR && start + SHOWN < total) start += STEP;
+    }
+    this.#first = start === 0 ? -Infinity : (messages[start]?.offset ?? Infinity);
+    // Where older messages come in above the first, these are to be next.
+    if (start === 0 && messages.length > 0) this.#first = messages[0].offset;
+    this.#part = { start, end: Math.min(total, start + SHOWN) };
+  }
+
+  get #isWhole() {
+    const total = (this.#shown?.messages.length ?? 0) + (this.#shown?.pending.length ?? 0);
+    return this.#part.end >= total;
+  }
+
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    const below = scrollHeight - scrollTop - clientHeight;
+    // What has arrived and is not drawn yet does not end the following.
+    const follows = below < AT_END && (this.#follows || this.#isWhole);
+    if (follows !== this.#follows) {
+      this.#follows = follows;
+      if (this.#shown !== null) this.#shown.browsed = !follows;
+      this.#session?.lookBack();
+    }
+    if (follows || this.#session === null) return;
+    const movesUp = scrollTop < NEAR && this.#part.start > 0;
+    if (movesUp || (below < NEAR && !this.#isWhole)) this.draw(this.#session);
+    else if (scrollTop < NEAR) this.#loadOlder();
+  }
+
+  #loadOlder() {
+    const session = this.#session;
+    if (session !== null && session.active === this.#shown && this.#part.start === 0) session.loadOlder();
+  }
+
+  // ---- where the view is ----
 
   #jump() {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
@@ -92,105 +141,40 @@ export class Thread {
   /** The first message in view and where it is, so that what comes above it does not move it. */
   #anchor() {
     const top = this.#scroller.getBoundingClientRect().top;
-    const first = [...this.#log.children].find(
-      (child) => child.classList.contains("message") && child.getBoundingClientRect().bottom > top,
+    const first = [...this.#log.querySelectorAll(".message")].find(
+      (child) => child.getBoundingClientRect().bottom > top,
     );
-    return first && { key: /** @type {any} */ (first).rowKey, top: first.getBoundingClientRect().top };
+    return first === undefined ? null : { key: first.rowKey, top: first.getBoundingClientRect().top };
   }
 
-  /** @param {{key: string, top: number} | undefined} anchor */
+  /** @param {{key: string, top: number} | null} anchor */
   #restore(anchor) {
-    const child = [...this.#log.children].find((row) => /** @type {any} */ (row).rowKey === anchor?.key);
-    if (child !== undefined && anchor !== undefined) {
+    const child = [...this.#log.children].find((row) => row.rowKey === anchor?.key);
+    if (child !== undefined && anchor !== null) {
       this.#scroller.scrollTop += child.getBoundingClientRect().top - anchor.top;
     }
   }
-
-  #scrolled() {
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    const follows = scrollHeight - scrollTop - clientHeight < AT_END;
-    if (follows !== this.#follows) {
-      this.#follows = follows;
-      this.#session?.lookBack();
-    }
-    if (scrollTop < AT_START) this.#loadOlder();
-  }
-
-  #loadOlder() {
-    const session = this.#session;
-    if (session !== null && session.active === this.#shown) session.loadOlder();
-  }
-
-  // ---- rows ----
-
-  /** @param {Row & {offline: boolean}} row */
-  #row(row) {
-    if (row.kind === "message") return this.#message(row);
-    if (row.kind === "start") return this.#start();
-    const text = { gap: strings.gap, unread: strings.unread, day: row.kind === "day" ? dayName(row.time) : "" }[
-      row.kind
-    ];
-    return element("p", { class: `divider ${row.kind}` }, element("span", {}, text));
-  }
-
-  #start() {
-    const conversation = /** @type {import("./model.js").Conversation} */ (this.#shown);
-    const own = this.#session?.model.isMe(conversation.name);
-    const text = conversation.kind === "room" ? strings.startRoom : own ? strings.startSelf : strings.startDirect;
-    return element(
-      "div",
-      { class: "start" },
-      conversation.kind === "room"
-        ? element("span", { class: "avatar", "aria-hidden": "true" }, "#")
-        : avatar(conversation.name),
-      element("h2", {}, conversation.name),
-      element("p", { class: "muted" }, text),
-    );
-  }
-
-  /** @param {Extract<Row, {kind: "message"}> & {offline: boolean}} row */
-  #message(row) {
-    const when = new Date(row.time);
-    const time = element("time", { datetime: row.time, title: fullTime.format(when) }, clockTime.format(when));
-    const made = element("article", {
-      class: `message ${row.state}${row.head ? " head" : ""}${row.own ? " own" : ""}`,
-      "data-id": row.id,
-    });
-    const sender = element("span", { class: row.head ? "sender" : "visually-hidden" }, row.from);
-    const text = element("p", { class: "text", dir: "auto" }, row.text);
-    if (row.head) made.append(avatar(row.from), element("header", {}, sender, time), text);
-    else made.append(time, sender, text);
-    if (row.state === "sending") made.append(note("clock", row.offline ? strings.queued : strings.sending));
-    if (row.state === "failed") made.append(this.#failure(row));
-    return made;
-  }
-
-  /** @param {Extract<Row, {kind: "message"}>} row */
-  #failure(row) {
-    const made = note("alert", describeError(row.reason));
-    made.append(
-      element("button", { type: "button", class: "link", click: () => this.#session?.retry(row.id) }, strings.retry),
-      element(
-        "button",
-        { type: "button", class: "link", click: () => this.#session?.discard(row.id) },
-        strings.discard,
-      ),
-    );
-    return made;
-  }
 }
 
-/** @param {string} name @param {string} text */
-function note(name, text) {
-  return element("p", { class: "note" }, icon(name), element("span", {}, text));
+/** Index of the first message from an offset on. @param {{offset: number}[]} messages @param {number} offset */
+function indexOf(messages, offset) {
+  let low = 0;
+  let high = messages.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (messages[middle].offset < offset) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
-/** @param {string} time */
-function dayName(time) {
-  const date = new Date(time);
-  const now = new Date();
-  const yesterday = new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1);
-  if (dayOf(time) === dayOf(now.toISOString())) return strings.today;
-  if (dayOf(time) === dayOf(yesterday.toISOString())) return strings.yesterday;
-  return (date.getFullYear() === now.getFullYear() ? longDay : otherYear).format(date);
+/**
+ * What is said below a message that is not stored yet.
+ * @param {import("./timeline.js").Row} row @param {Session} session @returns {string}
+ */
+function noteOf(row, { connection, active }) {
+  if (row.kind !== "message" || row.state !== "sending") return "";
+  if (connection.state !== "online") return row.id === active?.pending.at(-1)?.id ? strings.queued : "";
+  if (row.held === null) return "";
+  return strings.held(row.held.code, Math.max(1, Math.ceil((row.held.until - Date.now()) / 1000)));
 }

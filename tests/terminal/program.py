@@ -1,0 +1,154 @@
+"""A program of ours as a process: on a pseudo-terminal, or between pipes."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+import wscore
+
+if sys.platform != "win32":
+    import fcntl
+    import pty
+    import termios
+
+_SECONDS = 30
+_CURSOR_QUESTION, _CURSOR_ANSWER = b"\x1b[6n", b"\x1b[1;1R"
+_WINDOW = struct.pack("HHHH", 30, 120, 0, 0)
+# What prompt_toolkit and our own colours send: CSI and OSC sequences, and two-character escapes.
+_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[=>78]")
+
+
+def environment(state: Path, **more: str) -> dict[str, str]:
+    """Ours, with the package under test on the path and a folder for what is to be kept."""
+    place = str(Path(wscore.__file__).parent.parent)
+    inherited = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    return {
+        **inherited,
+        "PYTHONPATH": place,
+        "XDG_STATE_HOME": str(state),
+        "TERM": "xterm",
+        "PYTHONWARNINGS": "error",
+        "TZ": "UTC",
+        **more,
+    }
+
+
+class Terminal:
+    """A program on a pseudo-terminal."""
+
+    def __init__(self, process: subprocess.Popen[bytes], master: int) -> None:
+        self.process = process
+        self.raw = b""
+        self._master = master
+        self._seen = 0
+
+    @property
+    def text(self) -> str:
+        """All that was shown so far, without the sequences that move and colour."""
+        return _SEQUENCE.sub("", self.raw.decode("utf-8", "replace"))
+
+    def type(self, text: str) -> None:
+        """Type; a line ends with a carriage return."""
+        os.write(self._master, text.encode())
+
+    async def shows(self, text: str) -> None:
+        """Wait until a text is shown, behind the last one that was waited for."""
+        with trio.fail_after(_SECONDS):
+            while (found := self.text.find(text, self._seen)) < 0:
+                if not await self._read():
+                    raise AssertionError(f"the program ended without {text!r}: {self.text!r}")
+        self._seen = found + len(text)
+
+    async def ends(self) -> int:
+        """Wait for the end; returns the exit status."""
+        with trio.fail_after(_SECONDS):
+            while await self._read():
+                pass
+            return await trio.to_thread.run_sync(self.process.wait, abandon_on_cancel=True)
+
+    async def _read(self) -> bytes:
+        await trio.lowlevel.wait_readable(self._master)
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:  # the other side is closed
+            data = b""
+        self.raw += data
+        for _ in range(data.count(_CURSOR_QUESTION)):
+            os.write(self._master, _CURSOR_ANSWER)
+        return data
+
+
+def _start(
+    module: str, arguments: tuple[str, ...], variables: dict[str, str]
+) -> tuple[subprocess.Popen[bytes], int]:
+    master, slave = pty.openpty()
+
+    fcntl.ioctl(master, termios.TIOCSWINSZ, _WINDOW)
+
+    def take_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=variables,
+        preexec_fn=take_terminal,
+    )
+    os.close(slave)
+    return process, master
+
+
+@asynccontextmanager
+async def on_terminal(
+    module: str, *arguments: str, state: Path, **variables: str
+) -> AsyncIterator[Terminal]:
+    """Start a program on a terminal of its own; killed at the end, if it still runs."""
+    process, master = _start(module, arguments, environment(state, **variables))
+    terminal = Terminal(process, master)
+    try:
+        with trio.fail_after(2 * _SECONDS):
+            yield terminal
+    except BaseException:
+        print(terminal.text)
+        raise
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+class Result:
+    """What a program between pipes did."""
+
+    def __init__(self, status: int, out: bytes, err: bytes) -> None:
+        self.status = status
+        self.out = out.decode()
+        self.err = err.decode()
+
+
+async def in_pipe(
+    module: str, *arguments: str, state: Path, input: bytes = b"", **variables: str
+) -> Result:
+    """Run a program between pipes, to its end."""
+    with trio.fail_after(_SECONDS):
+        done = await trio.run_process(
+            [sys.executable, "-m", module, *arguments],
+            stdin=input,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            env=environment(state, **variables),
+        )
+    return Result(done.returncode, done.stdout, done.stderr)
