@@ -69,6 +69,25 @@ def test_group_chat_keeps_what_it_said_for_one_who_waits_at_input() -> None:
         waiting.shutdown()
 
 
+def test_a_client_that_never_answers_pings_stays() -> None:
+    with running("group_chat", "--ping-interval", "0.05") as address:
+        host, port = address.split(":")
+        with (
+            visit(address, "/ws") as other,
+            socket.create_connection((host, int(port)), timeout=30) as waiting,
+        ):
+            waiting.sendall(
+                b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+            received = b""
+            while received.count(b"\x89\x04") < 10:  # pings with payloads of four bytes
+                received += waiting.recv(65536)
+            other.send("still there?")
+            while not received.endswith(b"\x81\x0cstill there?"):
+                received += waiting.recv(65536)
+
+
 # direct_chat
 
 

@@ -30,7 +30,7 @@ def main(doc: str | None, title: str, ways: Mapping[str, Handler]) -> int:
     Returns:
         The exit status.
     """
-    parser = _serving.parser(doc)
+    parser = _serving.parser(doc, pings=False)
     parser.add_argument("--by", choices=ways, default=next(iter(ways)), help="(%(default)s)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -60,11 +60,19 @@ def logged_in(
             del online[name]
 
 
-def parser(doc: str | None) -> argparse.ArgumentParser:
-    """The options that all servers here have."""
+def parser(doc: str | None, *, pings: bool = True) -> argparse.ArgumentParser:
+    """The options that all servers here have, and those on trio."""
     options = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     options.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
     options.add_argument("--port", type=int, default=8000, help="TCP port (%(default)s); 0: any")
+    if pings:
+        options.add_argument(
+            "--ping-interval",
+            type=float,
+            default=20,
+            metavar="SECONDS",
+            help="of silence before a ping (%(default)s)",
+        )
     return options
 
 
@@ -103,6 +111,7 @@ def serve(
         options.port,
         None,
         process_request=answer,
+        ping_interval=options.ping_interval,
         ping_timeout=None,
     )
 
