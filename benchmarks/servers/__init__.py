@@ -66,6 +66,8 @@ PEERS = [
     Program("picows", "picows_uvloop", ("picows", "uvloop"), deflate=False),
     Program("aiohttp", "aiohttp_uvloop", ("aiohttp", "uvloop")),
     Program("socketify", "socketify_uws", ("socketify",), polls=True),
+    Program("channels", "channels_uvicorn", ("channels", "uvicorn"), deflate=False),
+    Program("gevent-ws", "gevent_flask", ("gevent-websocket", "flask"), deflate=False),
 ]
 NAMES = [program.name for program in PEERS]
 
