@@ -170,7 +170,7 @@ def line(at: Axes, rows: dict[int, Outcome], name: str, colour: str, marker: str
 def bars_figure(run: Run, bars: Sequence[Bars], title: str) -> Figure | None:
     """Draw rows as panels of bars, ours first."""
     panels = [
-        (one.title, outcome)
+        (f"{one.title} (noise {outcome.noise:.0%})", outcome)
         for one in bars
         if (outcome := found(run, one.table, one.label)) is not None
     ]
