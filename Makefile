@@ -27,7 +27,7 @@ SANITIZED = PYTHONPATH=build/sanitize WSCORE_REQUIRE_EXT=1 PYTHONMALLOC=malloc \
 SANITIZED_TESTS := $(addprefix tests/test_,$(addsuffix .py,framing decoder events connection extensions prepared_message dependants_habits handshake memory take_messages threads))
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test lint bench autobahn sanitize fuzz prove coverage wsproto-suite trio-websocket-suite build clean distclean test-programs
+.PHONY: help chat test lint bench regression regression-programs autobahn sanitize fuzz prove coverage wsproto-suite trio-websocket-suite dependants-suites build clean distclean test-programs
 .NOTPARALLEL:
 
 help:  ## this list
@@ -55,11 +55,14 @@ lint: $(VENV)/.stamp-dev  ## ruff, mypy --strict, the stub against the compiled 
 	$(PY) -m ruff format --check --quiet
 	$(PY) -m mypy
 ifneq ($(WSCORE_BUILD_EXT),0)
-	$(PY) -m mypy.stubtest wscore._framing_c --concise
+	$(PY) -m mypy.stubtest wscore._framing_c wscore._flow_c --concise
 endif
 
 bench: $(VENV)/.stamp-dev  ## ratios to the peers and the goals, side by side in one run
 	$(PY) -m benchmarks $(BENCH_ARGS)
+
+regression: $(VENV)/.stamp-dev regression-programs  ## instructions of the core's operations, counted by valgrind, against those recorded
+	$(PY) -m benchmarks.regression
 
 build/sanitize/.stamp: $(VENV)/.stamp-dev $(SOURCES) $(shell find wscore -name '*.py')
 	@echo "== building the compiled twin with sanitizers in build/sanitize"
@@ -95,6 +98,9 @@ wsproto-suite: $(VENV)/.stamp-dev  ## wsproto's own tests with wscore in its pla
 
 trio-websocket-suite: $(VENV)/.stamp-dev  ## trio-websocket's own tests with wscore.trio in its place
 	$(PY) tests/foreign_suites/of_trio_websocket.py
+
+dependants-suites: $(VENV)/.stamp-dev  ## the own tests of hypercorn, uvicorn and others on wscore; takes minutes
+	$(PY) tests/dependants_suites/run.py
 
 autobahn: $(VENV)/.stamp-dev  ## the Autobahn TestSuite's quick set; WSTEST names its wstest
 	$(PY) tests/autobahn/run.py $(AUTOBAHN_ARGS)
@@ -132,11 +138,15 @@ $(VENV)/.stamp-test $(VENV)/.stamp-dev: $(VENV)/.stamp-venv $(SOURCES)
 	  echo "apt-get install gcc python3-dev. Without: make $(MAKECMDGOALS) WSCORE_BUILD_EXT=0" >&2; exit 1; }
 	@touch $(VENV)/.stamp-chat $(VENV)/.stamp-test $@
 
-test-programs:
+# Programs, and the Debian packages they are in where those have other names.
+test-programs: PROGRAMS = chromium redis-server node:nodejs
+regression-programs: PROGRAMS = valgrind
+
+test-programs regression-programs:
 	@missing=; \
-	command -v chromium >/dev/null || missing="$$missing chromium"; \
-	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
-	command -v node >/dev/null || missing="$$missing nodejs"; \
+	for program in $(PROGRAMS); do \
+	  command -v "$${program%:*}" >/dev/null || missing="$$missing $${program#*:}"; \
+	done; \
 	test -z "$$missing" && exit 0; \
 	if test "$$(id -u)" = 0; then sudo=; else sudo="sudo -n"; fi; \
 	if command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \
@@ -144,5 +154,5 @@ test-programs:
 	  export DEBIAN_FRONTEND=noninteractive; \
 	  $$sudo apt-get update -qq && $$sudo apt-get install -qq -y --no-install-recommends $$missing && exit 0; \
 	fi; \
-	echo "The tests drive a real browser, Node.js and a real Redis. Please install:$$missing" >&2; \
-	echo "(Debian: apt-get install$$missing), then run make test again." >&2; exit 1
+	echo "make $(@:-programs=) runs programs that are not Python's. Please install:$$missing" >&2; \
+	echo "(Debian: apt-get install$$missing), then run make $(@:-programs=) again." >&2; exit 1

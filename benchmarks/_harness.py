@@ -14,7 +14,8 @@ import gc
 import os
 import statistics
 import timeit
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import thread_time
 from typing import Any
@@ -161,17 +162,76 @@ def outcome_of(row: Row, samples: Sequence[Sequence[float]]) -> Outcome:
     return outcome
 
 
-def compared(label: str, unit: str, values: Mapping[str, float], peers: Iterable[str]) -> Outcome:
-    """Make the outcome of figures without noise, such as counted bytes."""
+def compared(
+    label: str,
+    unit: str,
+    values: Mapping[str, float],
+    peers: Iterable[str],
+    again: float | None = None,
+) -> Outcome:
+    """Make the outcome of figures that come without turns, such as counted bytes.
+
+    Args:
+        label: The row's.
+        unit: Of the values.
+        values: By contender.
+        peers: Which of them are other libraries.
+        again: Our own figure once more, for the noise.
+    """
     others = {name: value for name, value in values.items() if name != US}
     return Outcome(
         label,
         unit,
         values=dict(values),
         ratios={name: value / max(values[US], 1e-9) for name, value in others.items()},
+        noise=0.0 if again is None else abs(again / max(values[US], 1e-9) - 1),
         peers=[name for name in peers if name in others],
         excess={name: values[US] - value for name, value in others.items()},
     )
+
+
+def combined(repeats: Sequence[Outcome]) -> Outcome:
+    """Sum up a row that was measured several times from the start: medians of its medians.
+
+    The noise is what one measurement says of itself or how far the repeats' ratios are apart,
+    whichever is more: what changes from process to process is not seen within one.
+    """
+    first = repeats[0]
+    if len(repeats) == 1:
+        return first
+    apart = [
+        (max(found) - min(found)) / 2 / max(statistics.median(found), 1e-9)
+        for name in first.ratios
+        if (found := [outcome.ratios[name] for outcome in repeats if name in outcome.ratios])
+    ]
+    within = statistics.median(outcome.noise for outcome in repeats)
+    return Outcome(
+        first.label,
+        first.unit,
+        values=_medians([outcome.values for outcome in repeats]),
+        ratios=_medians([outcome.ratios for outcome in repeats]),
+        noise=max([within, *([statistics.median(apart)] if apart else [])]),
+        peers=first.peers,
+        excess=_medians([outcome.excess for outcome in repeats]),
+    )
+
+
+def _medians(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(one[name] for one in found if name in one) for name in found[0]}
+
+
+@contextmanager
+def pinned() -> Iterator[None]:
+    """Keep this process on one core of the processor while it measures, where that is possible."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(usable)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usable)
 
 
 def loops_for(timer: timeit.Timer, seconds: float) -> int:

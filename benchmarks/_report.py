@@ -1,37 +1,39 @@
-"""Writes what was measured as tables for people and as JSON; imports the harness and the goals."""
+"""Lays out what was measured as tables: for a terminal, for a file, as Markdown; imports the
+results.
+
+A table is lines of cells, the first its heading. rich draws it on a terminal, where rich is there.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from benchmarks._harness import US, Outcome
+from benchmarks._results import TWIN_TITLE, Judged, Run
 from benchmarks.goals import Verdict
-from wscore import __version__
-from wscore._framing import IMPLEMENTATION, KERNEL
 
-#: A measured row with what its goals say of it.
-Judged = tuple[Outcome, list[Verdict]]
+Lines = list[list[str]]
+#: Headings of columns that are not numbers.
+WORDS = ("", "goal")
+#: What the title of each table goes on with.
+MEANING = "ours, and how many times as much the others take"
 
 
-def table(rows: Sequence[Judged]) -> str:
+def table(rows: Sequence[Judged]) -> Lines:
     """Lay rows out: our figure, its noise, how many times as much each other contender takes."""
     others = list(dict.fromkeys(name for outcome, _ in rows for name in outcome.ratios))
-    lines = [["", US, "±", *(f"{name} ÷" for name in others), "goal"]]
+    lines = [["", US, "±", *(f"{name} ÷" for name in others)]]
+    goals = any(verdicts for _, verdicts in rows)
+    lines[0] += ["goal"] * goals
     for outcome, verdicts in rows:
         cells = [outcome.label, amount(outcome.values[US], outcome.unit), percent(outcome)]
         cells += [ratio(outcome, name) for name in others]
-        lines.append([*cells, "; ".join(f"{v.goal}: {v}" for v in verdicts)])
-    return aligned(lines)
+        lines.append([*cells, *["; ".join(f"{v.goal}: {v}" for v in verdicts)] * goals])
+    return lines
 
 
-def goals_table(tables: Mapping[str, Sequence[Judged]]) -> str:
+def goals_table(tables: Mapping[str, Sequence[Judged]]) -> tuple[Lines, str]:
     """List the goals of all rows with what was measured, and count them."""
     lines, met, counted = [["", "goal", "measured", ""]], 0, 0
     for rows in tables.values():
@@ -42,7 +44,37 @@ def goals_table(tables: Mapping[str, Sequence[Judged]]) -> str:
                 lines.append([outcome.label, verdict.goal, shown, str(verdict)])
                 if not verdict.stretch and value is not None:
                     counted, met = counted + 1, met + verdict.met
-    return f"{aligned(lines)}\n{met} of {counted} goals met"
+    return lines, f"{met} of {counted} goals met"
+
+
+def goals(run: Run) -> Iterator[tuple[str, Lines, str]]:
+    """List the goals of a run, those of the Python twin apart: heading, table and count."""
+    for heading, twin in (("goals", False), (f"goals of the {TWIN_TITLE}", True)):
+        tables = {
+            title: rows
+            for title, rows in run.tables.items()
+            if title.startswith(TWIN_TITLE) == twin and any(found for _, found in rows)
+        }
+        if tables:
+            yield heading, *goals_table(tables)
+
+
+def show_run(run: Run) -> None:
+    """Print all tables of a run."""
+    for title, rows in run.tables.items():
+        show(f"{title}: {MEANING}", table(rows), rivals(rows))
+
+
+def show_goals(run: Run) -> None:
+    """Print the goals of a run."""
+    for heading, lines, count in goals(run):
+        show(heading, lines)
+        print(count)
+
+
+def rivals(rows: Sequence[Judged]) -> set[str]:
+    """Name the columns of other libraries, which we are to be faster than; not those of limits."""
+    return {f"{name} ÷" for outcome, _ in rows for name in outcome.peers}
 
 
 def goal_figure(verdict: Verdict, value: float) -> str:
@@ -50,21 +82,90 @@ def goal_figure(verdict: Verdict, value: float) -> str:
     return f"{figure(value)}x" if verdict.unit == "x" else amount(value, verdict.unit)
 
 
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Put cells into columns: the first and last to the left, the others to the right."""
+def show(title: str, lines: Lines, rivals: Collection[str] = ()) -> None:
+    """Print a table: drawn on a terminal, in columns elsewhere.
+
+    Args:
+        title: Above it.
+        lines: Its cells.
+        rivals: Columns of ratios where more is better.
+    """
+    if not (sys.stdout.isatty() and _drawn(title, lines, rivals)):
+        print(f"\n{title}\n{aligned(lines)}", flush=True)
+
+
+def _drawn(title: str, lines: Lines, rivals: Collection[str]) -> bool:
+    """Draw a table with rich; whether rich is there."""
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+    for name in lines[0]:
+        made.add_column(name, justify="left" if name in WORDS else "right", overflow="fold")
+    for line in lines[1:]:
+        made.add_row(
+            *(
+                Text(cell, style=style(name in rivals, cell))
+                for name, cell in zip(lines[0], line, strict=True)
+            )
+        )
+    Console().print("", made)
+    return True
+
+
+def style(rival: bool, cell: str) -> str:
+    """Choose the look of a cell: what is slower than a peer, or not met, stands out."""
+    if rival and cell:
+        return "dim" if cell.startswith("=") else "green" if float(cell) >= 1 else "red"
+    return "red" if "NOT MET" in cell or cell == "SLOWER" else ""
+
+
+def aligned(lines: Lines) -> str:
+    """Put cells into columns."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if column in (0, len(line) - 1) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if name in WORDS else cell.rjust(width)
+            for name, cell, width in zip(lines[0], line, widths, strict=True)
         ).rstrip()
         for line in lines
     )
 
 
+def markdown(lines: Lines) -> str:
+    """Write a table as Markdown."""
+    rule = [":--" if name in WORDS else "--:" for name in lines[0]]
+    safe = [[cell.replace("|", "\\|") for cell in line] for line in [lines[0], rule, *lines[1:]]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in safe)
+
+
+def document(run: Run, pictures: Sequence[tuple[str, str]] = ()) -> str:
+    """Write a run as a page of Markdown.
+
+    Args:
+        run: What was measured.
+        pictures: Titles and paths, relative to the page.
+    """
+    parts = ["# Measured", "Made by `python -m benchmarks`; how to read it is in its README."]
+    parts.append("\n".join(f"- {name}: {fact}" for name, fact in run.surroundings.items()))
+    parts += [f"![{title}]({path})" for title, path in pictures]
+    for title, rows in run.tables.items():
+        parts += [
+            f"## {title[:1].upper()}{title[1:]}",
+            f"{MEANING.capitalize()}.",
+            markdown(table(rows)),
+        ]
+    for heading, lines, count in goals(run):
+        parts += [f"## {heading.capitalize()}", f"{count}.", markdown(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
 def percent(outcome: Outcome) -> str:
     """Write the noise of a row, where it was measured."""
-    return f"{outcome.noise * 100:.0f}%" if outcome.unit == "ns" and outcome.noise else ""
+    return f"{outcome.noise * 100:.0f}%" if outcome.noise else ""
 
 
 def ratio(outcome: Outcome, name: str) -> str:
@@ -72,12 +173,20 @@ def ratio(outcome: Outcome, name: str) -> str:
     if name not in outcome.ratios:
         return ""
     value = outcome.ratios[name]
-    return f"={figure(value)}" if abs(value - 1) <= outcome.noise else figure(value)
+    return f"={figure(value)}" if is_tie(value, outcome.noise) else figure(value)
+
+
+def is_tie(value: float, noise: float) -> bool:
+    """Whether a ratio, either way round, is within the noise."""
+    return max(value, 1 / max(value, 1e-9)) - 1 <= noise
 
 
 def amount(value: float, unit: str) -> str:
-    """Write a time or a size with its unit."""
-    scales = {"ns": (("ms", 1e6), ("µs", 1e3)), "B": (("MiB", 1 << 20), ("KiB", 1 << 10))}
+    """Write a figure in a unit that keeps it short."""
+    scales: dict[str, list[tuple[str, float]]] = {
+        "ns": [("s", 1e9), ("ms", 1e6), ("µs", 1e3)],
+        "B": [("MiB", 1 << 20), ("KiB", 1 << 10)],
+    }
     for name, scale in scales[unit]:
         if value >= scale:
             return f"{value / scale:.3g} {name}"
@@ -87,60 +196,3 @@ def amount(value: float, unit: str) -> str:
 def figure(value: float) -> str:
     """Write a ratio with as many digits as it deserves."""
     return f"{value:.0f}" if value >= 20 else f"{value:.1f}" if value >= 2 else f"{value:.2f}"
-
-
-def surroundings(peers: Mapping[str, str]) -> dict[str, str]:
-    """Describe what the figures depend on: machine, interpreter, revision, twin, peers."""
-    return {
-        "machine": f"{cpu_name()}, {os.cpu_count()} cores, {platform.system()}",
-        "load": load(),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "wscore": f"{__version__} ({revision()}), {IMPLEMENTATION} twin, mask kernel {KERNEL}",
-        **peers,
-    }
-
-
-def load() -> str:
-    """Say how busy the machine is, over 1, 5 and 15 minutes."""
-    if not hasattr(os, "getloadavg"):
-        return "unknown"
-    return ", ".join(f"{average:.2f}" for average in os.getloadavg())
-
-
-def cpu_name() -> str:
-    """Name the processor as the system does."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def revision() -> str:
-    """Name the commit that is measured, `+` where files differ from it."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
-    try:
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "no revision"
-
-
-def to_json(facts: Mapping[str, str], tables: Mapping[str, Sequence[Judged]]) -> str:
-    """Write a run for later comparison."""
-    rows = {
-        title: [{**asdict(outcome), "verdicts": [asdict(v) for v in found]} for outcome, found in t]
-        for title, t in tables.items()
-    }
-    return json.dumps({"surroundings": dict(facts), "tables": rows}, indent=1, ensure_ascii=False)
-
-
-def from_json(text: str) -> dict[str, list[Judged]]:
-    """Read the tables of a run."""
-    tables: dict[str, list[dict[str, Any]]] = json.loads(text)["tables"]
-    return {title: [_judged(dict(row)) for row in rows] for title, rows in tables.items()}
-
-
-def _judged(row: dict[str, Any]) -> Judged:
-    found = [Verdict(**verdict) for verdict in row.pop("verdicts")]
-    return Outcome(**row), found

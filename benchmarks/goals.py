@@ -99,13 +99,13 @@ def judge(goal: Goal, outcome: Outcome) -> Verdict:
     return Verdict(text, value, unit, met, tie, goal.stretch)
 
 
-def verdicts(outcome: Outcome) -> list[Verdict]:
+def verdicts(outcome: Outcome, twin: bool = _framing.IMPLEMENTATION == "python") -> list[Verdict]:
     """Judge all goals of a row.
 
     The Python twin has the same for memory, and one goal in every row for time that wsproto is in:
     to be no slower.
     """
-    if _framing.IMPLEMENTATION != "python" or outcome.unit != "ns":
+    if not twin or outcome.unit != "ns":
         goals = GOALS.get(outcome.label, ())
     else:
         goals = (Goal("faster", 1),) if "wsproto" in outcome.ratios else ()

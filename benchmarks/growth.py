@@ -28,6 +28,8 @@ SCALE = 1 if _framing.IMPLEMENTATION != "python" else 16
 CONNECTIONS = 10_000
 #: wsproto's take kilobytes each, and it is only beside.
 PEER_CONNECTIONS = 500
+#: Rows for what a connection holds, and whether permessage-deflate is negotiated.
+IDLE = {"idle connection": None, "idle connection, deflate negotiated, unused": Deflate.SAME}
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,12 @@ def opened(library: WsprotoApi, deflate: Deflate | None, count: int) -> float:
     return (after - before) / count
 
 
+def labels() -> list[str]:
+    """Name all rows."""
+    times = [f"{work.name}, a byte" for work in WORKS]
+    return [*times, *(f"{work.name}, held a byte" for work in WORKS), *IDLE]
+
+
 def memory(peers: Sequence[Peer], wanted: Callable[[str], bool]) -> Iterator[Outcome]:
     """Measure the rows for memory."""
     libraries = [WsprotoApi(US), *(peer for peer in peers if isinstance(peer, WsprotoApi))]
@@ -165,18 +173,16 @@ def memory(peers: Sequence[Peer], wanted: Callable[[str], bool]) -> Iterator[Out
                 library.name: held(library, work, size)
                 for library, size in zip(libraries, sizes, strict=False)
             }
-            yield compared(label, "B", values, names)
-    for label, deflate in (
-        ("idle connection", None),
-        ("idle connection, deflate negotiated, unused", Deflate.SAME),
-    ):
+            yield compared(label, "B", values, names, held(libraries[0], work, work.size))
+    for label, deflate in IDLE.items():
         if wanted(label):
             counts = [CONNECTIONS, PEER_CONNECTIONS]
             values = {
                 library.name: opened(library, deflate, count)
                 for library, count in zip(libraries, counts, strict=False)
             }
-            yield compared(label, "B", values, names)
+            again = opened(libraries[0], deflate, CONNECTIONS)
+            yield compared(label, "B", values, names, again)
 
 
 TABLES = {"growth, time": rows}

@@ -51,7 +51,8 @@ def outcomes(
                 for program in (servers.US, *programs)
                 if program.deflate or not deflate
             }
-            yield TITLE, compared(label, "B", values, names)
+            again = held(label, servers.US, deflate)
+            yield TITLE, compared(label, "B", values, names, again)
     # One server for these, so that they come together.
     if any(wanted(many(what)) for what in (HELD, PING, BROADCAST)):
         for outcome in ten_thousand():

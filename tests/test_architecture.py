@@ -45,10 +45,15 @@ LAYERS: list[set[str]] = [
     {"frame_protocol"},
     {"events", "extensions"},
     {"connection"},
+    {"_flow_c"},  # the compiled twin of trio._flow_py
     {"_upgrade", "handshake"},
+    {"_alias"},
     {"__init__", "__main__"},
+    {"as_wsproto", "_stand_in"},
     {"trio"},
-    {"chat"},
+    {"terminal"},
+    {"chat", "connect"},
+    {"examples"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
@@ -56,8 +61,23 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 THIRD_PARTY = {
     "handshake": {"h11"},
     "trio": {"trio", "h11", "idna", "outcome", "python_socks"},
+    "terminal": {"trio", "prompt_toolkit"},
+    "examples": {"trio", "h11", "h2", "coredis"},
     "chat": {"trio", "msgspec", "jwt", "prometheus_client", "coredis", "anyio"},
+    "connect": {"trio"},
 }
+
+# Beside the layers: what these may not import, however low it lies.
+FORBIDDEN = {
+    "wscore.chat.client": {"wscore.chat.server", "wscore.chat.backends", "wscore.terminal"},
+    "wscore.terminal": {"wscore.chat", "wscore.connect"},
+    "wscore.connect": {"wscore.chat"},
+}
+# The client's part that has no I/O.
+SANS_IO = (
+    *("awaited", "dialogue", "errors", "events", "following"),
+    *("lane", "log", "requests", "terms", "wire"),
+)
 
 # Imports against the arrows, each under TYPE_CHECKING only, with its reason.
 JUSTIFIED = {
@@ -164,6 +184,26 @@ def test_imports_follow_the_arrows() -> None:
     sources, packages = package_sources()
     assert len(sources) >= 12
     assert violations(sources, packages) == []
+
+
+def within(module: str, packages: set[str]) -> bool:
+    """Whether a module is one of these, or lies in one of them."""
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def test_clients_know_no_server_and_the_dialogue_no_io() -> None:
+    sources, packages = package_sources()
+    seen = 0
+    for module, source in sources.items():
+        imported = imports_of(module, source, set(sources), module in packages)
+        for package, forbidden in FORBIDDEN.items():
+            if within(module, {package}):
+                seen += 1
+                assert [t for t, _ in imported if within(t, forbidden)] == [], module
+        if module.rpartition(".")[0] == "wscore.chat.client" and module.split(".")[-1] in SANS_IO:
+            seen += 1
+            assert [t for t, _ in imported if within(t, {"trio", "wscore.trio"})] == [], module
+    assert seen >= 20
 
 
 EXCUSED = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .events import Event\n"
@@ -356,6 +396,7 @@ def test_the_public_names_of_the_package() -> None:
         "ConnectionType",
         "WSConnection",
         "__version__",
+        "install_as_wsproto",
     ]
     assert all(hasattr(wscore, name) for name in wscore.__all__)
 

@@ -128,6 +128,16 @@ def test_each_command_names_the_extra_that_it_lacks(name: str, missing: str) -> 
     )
 
 
+@pytest.mark.parametrize("missing", ["jwt", "cryptography"])
+def test_a_setting_that_needs_an_extra_names_it(missing: str) -> None:
+    argv = ["chat", "--port=0", "--data=:memory:", "--jwt-algorithm=RS256"]
+    done = run("-c", WITHOUT.format(missing=[missing], argv=argv), WSCORE_JWT_KEY="k")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("wscore chat: ")
+    assert "pip install 'wscore[jwt]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_module_of_ours_that_is_missing_is_a_bug_and_not_an_extra() -> None:
     done = run("-c", WITHOUT.format(missing=["wscore.chat.__main__"], argv=["chat"]))
     assert done.returncode == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ._alias import install_as_wsproto
 from ._version import __version__
 from .connection import Connection, ConnectionState, ConnectionType
 from .events import Event
@@ -119,4 +120,11 @@ class WSConnection:
         yield from connection.events()
 
 
-__all__ = ["Connection", "ConnectionState", "ConnectionType", "WSConnection", "__version__"]
+__all__ = [
+    "Connection",
+    "ConnectionState",
+    "ConnectionType",
+    "WSConnection",
+    "__version__",
+    "install_as_wsproto",
+]

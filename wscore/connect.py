@@ -11,6 +11,7 @@ from functools import partial
 
 import trio
 
+from wscore._close_payload import encode_close_payload
 from wscore.terminal.console import Console, Leave, open_console
 from wscore.terminal.lines import BadLine
 from wscore.terminal.options import add_options, seconds, ssl_context
@@ -38,6 +39,7 @@ TEXT                   send a text message
 /help                  show this"""
 
 _SHOWN = 10_000
+_MAX_MESSAGE = 2**24
 _CLOSE_SECONDS = 1.0
 _NORMAL_CODES = frozenset({1000, 1001, 1005})
 
@@ -116,7 +118,7 @@ async def _run(
     status = 0
     with (
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
-        open_console(lambda: "> ") as console,
+        open_console(lambda: "> ", echoes=True) as console,
         trio.CancelScope() as everything,
     ):
         async with trio.open_nursery() as nursery:
@@ -143,8 +145,9 @@ class Talk:
     def __init__(self, console: Console, options: argparse.Namespace) -> None:
         self._console = console
         self._options = options
-        shown = options.shown
-        self._shown = (_SHOWN if sys.stdout.isatty() else 0) if shown is None else max(shown, 0)
+        self._shown = _SHOWN if console.shows_on_terminal else 0
+        if options.shown is not None:
+            self._shown = max(options.shown, 0)
         self._status = 0
         self._closing: CloseReason | None = None
 
@@ -188,6 +191,7 @@ class Talk:
                 subprotocols=options.subprotocol,
                 extra_headers=headers,
                 compression=options.compress,
+                max_message_size=_MAX_MESSAGE,
                 connect_timeout=math.inf,
             )
         raise ConnectionTimeout(f"no answer within {timeout:g} s")
@@ -216,13 +220,13 @@ class Talk:
             cut = connection.cut_reason
             self._complain(f"the connection was lost{f' ({cut})' if cut else ''}")
         else:
-            self._complain(f"the server closed with {describe_code(reason.code)}{text}")
+            self._complain(f"closed with {describe_code(reason.code)}{text}")
 
     def _show(self, message: str | bytes) -> None:
         console = self._console
-        mark = console.style.paint("< ", BOLD, GREEN) if sys.stdout.isatty() else ""
+        mark = console.style.paint("< ", BOLD, GREEN) if console.shows_on_terminal else ""
         if isinstance(message, str):
-            if sys.stdout.isatty():
+            if console.shows_on_terminal:
                 first, *rest = safe_lines(shorten(message, self._shown))
                 console.show(mark + first)
                 for line in rest:
@@ -294,13 +298,14 @@ class Talk:
         self._remark(f"pong after {1000 * (trio.current_time() - begin):.1f} ms")
 
     async def _close(self, connection: WebSocketConnection, reason: CloseReason) -> None:
+        try:
+            encode_close_payload(reason.code, reason.reason)
+        except LocalProtocolError as error:
+            self._complain(f"not closed: {error}")
+            return
         if connection.closed is None:
             self._closing = reason
-        try:
-            await connection.aclose(reason.code, reason.reason)
-        except (ValueError, LocalProtocolError) as error:
-            self._closing = None
-            self._complain(f"not closed: {safe(str(error))}")
+        await connection.aclose(reason.code, reason.reason)
 
     # --- Remarks ----------------------------------------------------------------------------
 

@@ -56,10 +56,17 @@ class Sender:
 
 @dataclass(frozen=True)
 class Mask:
-    """A masking function and the source of its call, with the names `mask`, `data` and `key`."""
+    """A masking function.
+
+    Attributes:
+        statement: The source of its call, with the names `mask`, `data` and `key`.
+        function: What `mask` stands for.
+        takes_bytearray: A function that copies does it from a bytearray too.
+    """
 
     statement: str
     function: Callable[..., Any]
+    takes_bytearray: bool = False
 
 
 class Peer(Protocol):
@@ -83,12 +90,17 @@ class Peer(Protocol):
         """Open a connection for sending messages of one type."""
 
 
+#: The module of those that are compared in masking alone.
+MASKS = "benchmarks.peers.masks"
 #: Each peer's module; it has a function `load`, which raises ImportError if the library is missing.
 MODULES = {
     "wsproto": "benchmarks.peers.wsproto_api",
     "websockets": "benchmarks.peers.websockets_sansio",
     "aiohttp": "benchmarks.peers.aiohttp_parts",
     "picows": "benchmarks.peers.picows_protocol",
+    "wsaccel": MASKS,
+    "tornado": MASKS,
+    "numpy": MASKS,
 }
 
 

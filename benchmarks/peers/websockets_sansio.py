@@ -25,7 +25,7 @@ class Websockets:
         return None
 
     def mask_copying(self) -> Mask | None:
-        return Mask("mask(data, key)", self._apply_mask)
+        return Mask("mask(data, key)", self._apply_mask, takes_bytearray=True)
 
     def _open(self, role: str, deflate: Deflate | None) -> Any:
         side = self._protocol.Side[role.upper()]

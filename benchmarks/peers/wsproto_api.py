@@ -27,9 +27,11 @@ class WsprotoApi:
 
     def mask_copying(self) -> Mask | None:
         if self.name == "wscore":
-            return Mask("mask(data, key)", import_module("wscore._framing").apply_mask)
+            function = import_module("wscore._framing").apply_mask
+            return Mask("mask(data, key)", function, takes_bytearray=True)
         # Its only entry; it wants a bytearray, and returns one or bytes.
-        return Mask("mask(key).process(data)", self._frame_protocol.XorMaskerSimple)
+        masker = self._frame_protocol.XorMaskerSimple
+        return Mask("mask(key).process(data)", masker, takes_bytearray=True)
 
     @property
     def text_message(self) -> type:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,7 @@ class Program:
         raw: It speaks no WebSocket.
         deflate: It has permessage-deflate.
         polls: It uses CPU time while it has nothing to do, and is halted between its turns.
+        stands_in: It is run with wscore in the place of wsproto.
         arguments: For its command line, always.
     """
 
@@ -43,11 +45,13 @@ class Program:
     raw: bool = False
     deflate: bool = True
     polls: bool = False
+    stands_in: bool = False
     arguments: tuple[str, ...] = ()
 
     @property
     def command(self) -> list[str]:
-        return [sys.executable, "-m", f"{__name__}.{self.module}", *self.arguments]
+        instead = ["-m", "wscore.as_wsproto"] if self.stands_in else []
+        return [sys.executable, *instead, "-m", f"{__name__}.{self.module}", *self.arguments]
 
 
 US = Program("wscore", "wscore_trio", ("trio",))
@@ -62,6 +66,8 @@ PEERS = [
     Program("picows", "picows_uvloop", ("picows", "uvloop"), deflate=False),
     Program("aiohttp", "aiohttp_uvloop", ("aiohttp", "uvloop")),
     Program("socketify", "socketify_uws", ("socketify",), polls=True),
+    Program("channels", "channels_uvicorn", ("channels", "uvicorn"), deflate=False),
+    Program("gevent-ws", "gevent_flask", ("gevent-websocket", "flask"), deflate=False),
 ]
 NAMES = [program.name for program in PEERS]
 
@@ -92,6 +98,14 @@ def find(names: Collection[str] = tuple(NAMES)) -> tuple[list[Program], dict[str
         found.append(program)
         facts[program.name] = ", ".join(f"{d} {metadata.version(d)}" for d in program.distributions)
     return found, facts
+
+
+@cache
+def runs(program: Program) -> bool:
+    """Whether a program can run, by importing it in a process."""
+    code = f"import {__name__}.{program.module}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+    return done.returncode == 0
 
 
 class ServerError(Exception):

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import resource
+import socket
+import sys
 
 HOST = "127.0.0.1"
 
@@ -33,6 +35,15 @@ def options() -> argparse.Namespace:
         action="store_true",
         help="permessage-deflate with level 1, window 2^15 and memory level 8, where settable",
     )
+    parser.add_argument("--core", help="what `wsproto` has to be: wsproto, or wscore in its place")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.core and (found := sys.modules["wsproto"].__name__) != given.core:
+        sys.exit(f"runs on {found}, not on {given.core}")
+    return given
+
+
+def free_socket() -> socket.socket:
+    """Return a socket that listens on a free port, for servers that do not tell which they got."""
+    return socket.create_server((HOST, 0), backlog=1024)

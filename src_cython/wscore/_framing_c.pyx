@@ -11,7 +11,6 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 
 # Under other names: what is cimported under its own is no attribute of this module, and these are handed on below.
-from wscore._decoder_c cimport FrameDecoder as Decoder
 from wscore._events_c cimport (BytesMessage as Binary, Message as AnyMessage, PreparedMessage as Prepared,
                               TextMessage as Text)
 from wscore._primitives_c cimport bytes_frame, frame_header, fresh_key, message_frame
@@ -29,13 +28,6 @@ IMPLEMENTATION = "cython"
 
 cdef class OpenConnection:
     """OpenConnection(decoder, plain, deflate=None)\n--\n\nWhat every message passes through in an open connection. See the Python twin."""
-
-    cdef Decoder _framer
-    cdef object _queue
-    cdef public bint _open
-    cdef public bint _plain
-    cdef readonly object _deflate
-    cdef public object client  # what users may set; _framer knows better
 
     def __init__(self, Decoder decoder not None, plain, deflate=None):
         self._framer = decoder
@@ -66,11 +58,16 @@ cdef class OpenConnection:
     @cython.binding(False)
     def send_message(self, data):
         """send_message($self, data)\n--\n\nReturns the bytes that tell the peer of a whole message, without making an event. See the Python twin."""
+        return self.encode(data)
+
+    cdef bytes encode(self, object data):
         cdef bytes frame
-        if self._open and self._plain and self._deflate is None and not self._framer._closed:
-            frame = message_frame(data, self._framer._client)
-            if frame is not None:
-                return frame
+        cdef bint client
+        if self._open and self._plain and not self._framer._closed and (type(data) is str or type(data) is bytes):
+            client = self._framer._client
+            if self._deflate is None:
+                return message_frame(data, client)
+            return _deflated_frame(data, self._deflate.deflate(client, _raw(data)), client)
         return self.send(TextMessage(data) if isinstance(data, str) else BytesMessage(data))
 
     cdef bytes _whole_message(self, object event, bint client):
@@ -101,10 +98,14 @@ cdef class OpenConnection:
     @cython.binding(False)
     def receive_data(self, data):
         """receive_data($self, data)\n--\n\nTakes bytes that the peer sent, or None when the transport has ended. See the Python twin."""
+        self.feed(data)
+
+    cdef int feed(self, object data) except -1:
         if self._open and data is not None:
             self._framer.feed(data)
         else:
             self._receive_other(data)
+        return 0
 
     @cython.binding(False)
     def events(self):
@@ -114,6 +115,15 @@ cdef class OpenConnection:
     @cython.binding(False)
     def take_messages(self, limit):
         """take_messages($self, limit)\n--\n\nReturns the data of the messages that are the next events. See the Python twin."""
+        return self.take(limit)
+
+    cdef bint drained(self) noexcept:
+        """Whether there is nothing to take before more is received."""
+        cdef Decoder framer = self._framer
+        return (framer._pos == framer._end and (framer._opcode == -1 or framer._remaining != 0) and framer._violation is None
+                and not framer._closed and not framer._ended and not self._queue)
+
+    cdef list take(self, Py_ssize_t limit):
         return [] if self._queue else self._framer.take(limit)
 
     @property

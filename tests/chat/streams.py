@@ -17,13 +17,15 @@ class Door:
     """Connects clients to a listener.
 
     Attributes:
+        is_blocking: whether the server is held up by a client who does not read.
         listener: of the server; another one after a restart, None while there is no server.
         streams: the clients' ends of all connections so far.
         tries: how often somebody tried to connect.
     """
 
-    def __init__(self, listener: MemoryListener | None) -> None:
+    def __init__(self, listener: MemoryListener | None, *, is_blocking: bool = False) -> None:
         self.listener = listener
+        self.is_blocking = is_blocking
         self.streams: list[trio.abc.Stream] = []
         self.tries = 0
 
@@ -32,7 +34,7 @@ class Door:
         await trio.lowlevel.checkpoint()
         if self.listener is None:
             raise OSError("nobody listens")
-        stream = self.listener.connect()
+        stream = self.listener.connect(blocking=self.is_blocking)
         self.streams.append(stream)
         return await wrap_client_stream(
             None, stream, "chat.example", "/ws", subprotocols=["chat.wscore.v1"]

@@ -29,6 +29,7 @@ from wscore.chat.client import (
     new_id,
     open_chat,
 )
+from wscore.chat.client.terms import websocket_url
 
 
 @pytest.fixture
@@ -439,9 +440,9 @@ async def test_a_join_without_space_for_its_messages_misses_none(
             await b.post("r", f"m{n}")
         await trio.testing.wait_all_tasks_blocked()
         await anna.join("r")  # the event of the connection is still there
-        for n in range(3, 8):
+        for n in range(3, 80):  # more than the newest page has
             await b.post("r", f"m{n}")
-        assert texts(await until(anna, Message, 8)) == [f"m{n}" for n in range(8)]
+        assert texts(await until(anna, Message, 80)) == [f"m{n}" for n in range(80)]
 
 
 @pytest.mark.parametrize("checkpoints", range(12))
@@ -529,3 +530,57 @@ async def test_a_cancelled_join_is_taken_back(
                 await anna.leave("r")
         await anna.join("r")
         await anna.post("r", "x")
+
+
+async def test_who_is_too_slow_is_cut_and_misses_nothing(
+    chat: Chat, autojump_clock: MockClock
+) -> None:
+    """More than the server keeps for one connection, while the program takes nothing."""
+    slow = Door(chat.listener, is_blocking=True)
+    async with slow.open_chat("Anna", events=10) as anna, Door(chat.listener).open_chat("B") as b:
+        await anna.join("r")
+        await b.join("r")
+        for n in range(1500):
+            await b.post("r", f"m{n}")
+        lost, heard = [], []
+        async for event in anna:
+            if isinstance(event, Disconnected):
+                lost.append(event.code)
+            if isinstance(event, Message):
+                heard.append(event.text)
+                if len(heard) == 1500:
+                    break
+        assert heard == [f"m{n}" for n in range(1500)]
+        assert lost
+        assert lost[0] in (4000, 1006)  # the close itself may not get through
+
+
+async def test_after_the_block_nobody_waits_for_ever(door: Door, autojump_clock: MockClock) -> None:
+    async with door.open_chat("Anna") as anna:
+        await anna.join("r")
+        async for _ in anna:
+            break
+
+    async def take_all() -> None:
+        async for _ in anna:
+            pass
+
+    for wait in (take_all, anna.rooms, partial(anna.join, "r")):
+        with pytest.raises(trio.ClosedResourceError):
+            await wait()
+
+
+@pytest.mark.parametrize(
+    ("url", "websocket"),
+    [
+        ("http://host", "ws://host/ws"),
+        ("http://host:8765/", "ws://host:8765/ws"),
+        ("https://host/chat/", "wss://host/chat/ws"),
+        ("https://host/chat/index.html?x#y", "wss://host/chat/ws"),
+        ("http://[::1]:1/", "ws://[::1]:1/ws"),
+        ("ws://host/elsewhere?x=1", "ws://host/elsewhere?x=1"),
+        ("wss://host/ws", "wss://host/ws"),
+    ],
+)
+def test_the_page_or_the_websocket_may_be_named(url: str, websocket: str) -> None:
+    assert websocket_url(url) == websocket

@@ -283,6 +283,21 @@ async def test_rate_limited_and_unavailable_are_tried_again_under_the_same_id(
     assert all(post == posts[0] for post in posts)
 
 
+async def test_posts_are_no_faster_than_the_server_takes_them(
+    liar: Liar, autojump_clock: MockClock
+) -> None:
+    """So that nothing has to be refused."""
+    liar.hello["limits"] = {"rate": 10, "burst": 6}
+    liar.answers = [[], [part()], *([STORED] for _ in range(25))]
+    async with liar.door.open_chat("Anna") as anna:
+        await anna.join("r")
+        begin = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for n in range(25):
+                nursery.start_soon(anna.post, "r", str(n))
+        assert trio.current_time() - begin == pytest.approx(2.0)  # 5 at once, 20 more at 10/s
+
+
 async def test_a_hello_that_cannot_be_stored_is_said_again(
     liar: Liar, autojump_clock: MockClock
 ) -> None:
@@ -295,7 +310,9 @@ async def test_a_hello_that_cannot_be_stored_is_said_again(
     assert [request["session"] for request in liar.requests] == [anna.session] * 3
 
 
-@pytest.mark.parametrize("code", ["name_taken", "invalid_name", "forbidden", "unauthorized"])
+@pytest.mark.parametrize(
+    "code", ["name_taken", "invalid_name", "forbidden", "unauthorized", "limit_reached"]
+)
 async def test_a_hello_that_is_refused_ends_it(
     liar: Liar, code: str, autojump_clock: MockClock
 ) -> None:

@@ -17,6 +17,8 @@ VALUES: dict[str, list[tuple[str, object]]] = {
     "host": [("::1", "::1"), ("0.0.0.0", "0.0.0.0"), ("localhost", "localhost")],
     "port": [("0", 0), ("80", 80), ("65535", 65535)],
     "data": [("a.db", "a.db"), (":memory:", ":memory:"), ("7", "7")],
+    "engine": [(f"redis://{n}:6379/0",) * 2 for n in "abc"],
+    "redis_wait": [("1", 1), ("2", 2), ("3", 3)],
     "origin": [(f"https://{n}.test", (f"https://{n}.test",)) for n in "abc"],
     "tls_cert": [(n, n) for n in "abc"],
     "tls_key": [(n, n) for n in "abc"],

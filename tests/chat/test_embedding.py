@@ -215,6 +215,7 @@ async def test_health_follows_the_last_write(
         backend.is_full = True
         assert await anna.error("post", room="r", text="t") == "unavailable"
         bad = {"status": "unavailable", "store": "unavailable", "uptime": 5, "connections": 1}
+        bad["engine"] = "memory"
         assert await health() == (503, bad)
         assert samples((await plain(chat, "/metrics"))[1].decode())["store_available",] == 0
         backend.is_full = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import pytest
@@ -303,6 +304,27 @@ async def test_a_replay_ends_when_the_next_slice_begins(autojump_clock: MockCloc
             found.append((await bob.push("message"))["offset"])
         assert found == list(range(1, 454))
         assert await bob.sync() == []
+
+
+@pytest.mark.parametrize("ending", ["leave", "loss"])
+async def test_a_replay_of_a_room_that_nobody_follows_any_more(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, ending: str
+) -> None:
+    async with running(ChatServer(SlowReads(), limits=Limits(rate=0))) as chat:
+        anna = await chat.user("Anna", room="r")
+        for n in range(450):
+            await anna.send("post", room="r", text=str(n))
+        await anna.sync()
+        epoch = (await anna.ok("join", room="r"))["epoch"]
+        await anna.ok("join", room="r", position={"epoch": epoch, "offset": 0})
+        await trio.sleep(0.5)  # it reads on
+        if ending == "leave":
+            await anna.ok("leave", room="r")
+            assert await anna.sync() == []
+        else:
+            await anna.connection.aclose()
+        await trio.sleep(5)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 class Trimmed(MemoryBackend):

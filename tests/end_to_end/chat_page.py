@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import trio
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
@@ -25,6 +26,8 @@ PATIENCE = 30_000
 
 UNLIMITED = Limits(rate=0)
 """Pages write as fast as a test does."""
+
+_PROBES = (Path(__file__).parent / "browser" / "probes.js").read_text().partition("*/\n")[2]
 
 # Ties a violation of the page's Content-Security-Policy to the window's complaints.
 _LISTEN = """
@@ -59,7 +62,7 @@ def serving(limits: Limits = UNLIMITED) -> Iterator[str]:
 
 
 class Relay:
-    """A network between a page and its server: connections through it can be cut, or fall silent."""
+    """A network between a page and its server: it can be cut, or fall silent."""
 
     def __init__(self, url: str) -> None:
         self._target = int(url.rstrip("/").rpartition(":")[2])
@@ -179,6 +182,11 @@ def _await(receive: Callable[[float], str | bytes], request: str) -> None:
         if reply["type"] in ("ok", "error") and reply["id"] == request:
             break
     assert reply["type"] == "ok", reply
+
+
+def probe(page: Page, name: str) -> Any:
+    """Ask one of the questions in probes.js of the whole page."""
+    return page.evaluate(f"{_PROBES.rstrip().removesuffix(';')}.{name}()")
 
 
 class Window:

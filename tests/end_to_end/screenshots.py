@@ -8,6 +8,7 @@ fonts-noto-cjk and fonts-noto-color-emoji of Debian they look as they do there.
 from __future__ import annotations
 
 import argparse
+import base64
 import sys
 import tempfile
 from pathlib import Path
@@ -20,11 +21,15 @@ from playwright.sync_api import Browser, expect
 
 TALK = [
     ("grace", "Morning! The new build is up: https://build.example.org/1284"),
-    ("grace", "Resume works after a restart now, I killed the server twenty times 🎉"),
+    ("grace", "Resume works after a restart now, even one in the middle of a message 🎉"),
     ("linus", "And nothing twice?"),
-    ("grace", "Nothing twice, nothing missing. 12,000 messages each time."),
+    ("grace", "Nothing twice, nothing missing."),
     ("yuki", "了解です。あとで確認しますね"),
-    ("linus", "Then let us ship it on Monday. I will write the notes tonight:\n– durable before ok\n– one file, no broker\n– the page works offline and catches up"),
+    (
+        "linus",
+        "Then let us ship it on Monday. I will write the notes tonight:\n"
+        "– durable before ok\n– one file, no broker\n– the page works offline and catches up",
+    ),
 ]
 
 
@@ -61,14 +66,71 @@ def documentation(browser: Browser, folder: Path) -> None:
         ada, grace = Window(context), Window(other)
         furnish(url, ada, grace)
         ada.page.bring_to_front()
-        grace.page.locator("#text").press_sequentially("I will bring the cake, as ever", delay=100)
-        expect(ada.page.locator("#typing")).to_have_text("grace is typing…")
-        ada.page.screenshot(path=folder / "chat.png")
-        ada.page.emulate_media(color_scheme="dark")
-        grace.page.locator("#text").press_sequentially(" and tea, if you like, too", delay=100)
-        ada.page.screenshot(path=folder / "chat-dark.png")
+        ada.page.mouse.move(700, 790)
+        for scheme, name in (("light", "chat.png"), ("dark", "chat-dark.png")):
+            ada.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            grace.page.locator("#text").fill("")
+            grace.page.locator("#text").press_sequentially("I will bring the cake", delay=150)
+            expect(ada.page.locator("#typing")).to_have_text("grace is typing…")
+            ada.page.screenshot(path=folder / name)
         context.close()
         other.close()
+    pictures = [*phone(browser, "light", "en-GB"), *phone(browser, "dark", "zh-CN")]
+    montage(browser, pictures, folder / "chat-phone.png")
+
+
+def phone(browser: Browser, scheme: str, locale: str) -> tuple[bytes, bytes]:
+    """A conversation on a phone, and the list of conversations."""
+    with serving() as url:
+        context, other = new_context(
+            browser,
+            viewport={"width": 360, "height": 720},
+            has_touch=True,
+            is_mobile=True,
+            color_scheme=scheme,
+            reduced_motion="reduce",
+            locale=locale,
+        ), new_context(browser)  # fmt: skip
+        ada, grace = Window(context), Window(other)
+        english = locale.startswith("en")
+        grace.enter(url, "grace" if english else "小红")
+        room = "engineering" if english else "茶馆"
+        ada.enter(url, "ada" if english else "小明")
+        ada.page.locator("#empty-join").click()
+        ada.page.locator("#ask-name").fill(room)
+        ada.page.locator("#ask-go").click()
+        grace.join(room)
+        if english:
+            talk(url, room, ada, grace)
+        else:
+            grace.write("早上好！新版本已经上线：https://build.example.org/1284")
+            post(url, "林风", room, ["重启之后也能接着聊吗？", "一条都没丢？"])
+            grace.write("随时重启都行，一条不少，一条不重 🎉")
+            expect(ada.texts).to_have_count(4)
+            ada.write("太好了，周一发布 👍")
+        expect(ada.unsent).to_have_count(0)
+        conversation = ada.page.screenshot()
+        grace.page.locator("#member-list button").first.click()
+        grace.write("Lunch at noon?" if english else "中午一起吃饭？")
+        ada.page.locator("[data-action=show-list]").click()
+        expect(ada.page.locator("#directs .badge")).to_be_visible()
+        lists = ada.page.screenshot()
+        context.close()
+        other.close()
+        return conversation, lists
+
+
+def montage(browser: Browser, pictures: list[bytes], path: Path) -> None:
+    """Several pictures side by side in one."""
+    page = browser.new_page(viewport={"width": 1600, "height": 800})
+    sources = [f"data:image/png;base64,{base64.b64encode(data).decode()}" for data in pictures]
+    images = "".join(
+        f'<img src="{source}" style="border-radius: 22px; border: 1px solid #8886">'
+        for source in sources
+    )
+    page.set_content(f'<div style="display: flex; gap: 28px; width: max-content">{images}</div>')
+    page.locator("div").screenshot(path=path, omit_background=True)
+    page.close()
 
 
 def states(browser: Browser, folder: Path) -> None:
@@ -88,7 +150,8 @@ def states(browser: Browser, folder: Path) -> None:
                 "A very long word: " + "x" * 300,
                 "مرحبا بالعالم! هذا سطر\nand an English one\nשלום",
                 "🎉",
-                "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033d\u034f\u0334\u0319\u0324" * 6 + " stacked marks",
+                "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033d\u034f\u0334\u0319\u0324" * 6
+                + " stacked marks",
                 "\u202egnp.exe turned around",
                 "https://example.org/a/b?c=d, and (https://example.org/wiki/X_(y)).",
                 "<b>no markup</b> javascript:alert(1)",
@@ -125,34 +188,6 @@ def disconnected(browser: Browser, folder: Path) -> None:
         server.kill()
 
 
-def phone(browser: Browser, folder: Path) -> None:
-    with serving() as url:
-        for scheme, locale in (("light", "en-GB"), ("dark", "zh-CN")):
-            context = new_context(
-                browser,
-                viewport={"width": 360, "height": 720},
-                has_touch=True,
-                is_mobile=True,
-                device_scale_factor=2,
-                color_scheme=scheme,
-                locale=locale,
-            )
-            name = "ada" if scheme == "light" else "小明"
-            room = "engineering" if scheme == "light" else "茶馆"
-            window = Window(context)
-            window.enter(url, name)
-            window.page.locator("#empty-join").click()
-            window.page.locator("#ask-name").fill(room)
-            window.page.locator("#ask-go").click()
-            expect(window.page.locator("#title")).to_have_text(f"# {room}")
-            talk(url, room, window)
-            window.page.screenshot(path=folder / f"phone-{scheme}.png")
-            window.page.locator("[data-action=show-list]").click()
-            window.page.wait_for_timeout(400)
-            window.page.screenshot(path=folder / f"phone-list-{scheme}.png")
-            context.close()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Take pictures of the chat's page.")
     parser.add_argument("folder", type=Path)
@@ -165,7 +200,6 @@ def main() -> None:
         if options.all:
             states(browser, options.folder)
             disconnected(browser, options.folder)
-            phone(browser, options.folder)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ sys.path.append(str(ROOT))  # at the end: wscore itself stays the installed one
 from benchmarks import (  # noqa: E402
     _harness,
     _report,
+    _results,
     _suites,
     deflate,
+    framing,
     goals,
     growth,
     masking,
@@ -33,11 +35,18 @@ from benchmarks.payloads import BINARY_1M, JSON_1K, TEXT_32, frames, raw  # noqa
 PEERS, VERSIONS = peers.find()
 TABLES = {
     title: rows
-    for suite in (masking, receiving, sending, deflate)
+    for suite in (masking, framing, receiving, sending, deflate)
     for title, rows in suite.TABLES.items()
 }
 #: What every row of a table has a contender from, besides us.
-WITH = {"receiving, a message": set(VERSIONS), "sending, a message": set(VERSIONS)}
+CONNECTED = {name for name, module in peers.MODULES.items() if module != peers.MASKS}
+WITH = {
+    "receiving, a message": CONNECTED,
+    "sending, a message": CONNECTED,
+    "framing, a frame": {"wsproto", "websockets"},
+    masking.IN_PLACE: {"aiohttp", "numpy"},
+    masking.INTO_NEW: {"wsproto", "websockets", "wsaccel", "tornado", "numpy"},
+}
 BLINK = Timing(turns=1, seconds=1e-6)
 
 
@@ -69,13 +78,8 @@ def test_growth_is_measured_on_the_message_that_was_sent(monkeypatch: pytest.Mon
 
 
 def all_labels() -> Iterator[str]:
-    for rows in TABLES.values():
-        yield from (row.label for row in rows(PEERS))
-    for work in growth.WORKS:
-        yield from (f"{work.name}, a byte", f"{work.name}, held a byte")
-    yield from ("idle connection", "idle connection, deflate negotiated, unused")
-    for suite in _suites.SERVERS.values():
-        yield from suite.labels()
+    for name in _suites.NAMES:
+        yield from _suites.labels(name, PEERS)
 
 
 @pytest.mark.skipif(growth.SCALE != 1, reason="these are the compiled twin's goals")
@@ -166,7 +170,8 @@ def test_a_goal_within_the_noise_is_said_to_be_a_tie() -> None:
 def test_a_goal_against_a_missing_peer_is_neither_met_nor_counted() -> None:
     verdict = goals.judge(Goal("faster", 1, "absent"), outcome())
     assert (verdict.met, str(verdict)) == (False, "not measured")
-    assert "0 of 0 goals met" in _report.goals_table({"title": [(outcome(), [verdict])]})
+    _, count = _report.goals_table({"title": [(outcome(), [verdict])]})
+    assert count == "0 of 0 goals met"
 
 
 def test_the_noise_is_how_far_we_are_from_ourselves() -> None:
@@ -190,13 +195,13 @@ def test_the_command_prints_tables_and_goals_and_writes_the_figures(tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert "goals met" in done.stdout
     assert "picows: not asked for, left out" in done.stdout
-    read = _report.from_json(figures.read_text(encoding="utf-8"))
+    read = _results.read(figures).tables
     judged, _ = read["masking in place, a call"][0]
     assert judged.label == "in place, 16 B"
     assert judged.values["wscore"] > 0
     if growth.SCALE == 1:
-        assert f"goals of the {_suites.TWIN_TITLE}" in done.stdout
-        (_, verdicts), *_ = read[f"{_suites.TWIN_TITLE}: masking into new bytes, a call"]
+        assert f"goals of the {_results.TWIN_TITLE}" in done.stdout
+        (_, verdicts), *_ = read[f"{_results.TWIN_TITLE}: masking into new bytes, a call"]
         assert [verdict.goal for verdict in verdicts] == ["≥ 1x wsproto"]
 
 

@@ -31,7 +31,7 @@ LEFT_BEHIND = shutil.ignore_patterns(
 )
 #: A compiler that always fails.
 # The modules of the compiled twin, as their paths are in the package and below `src_cython`.
-COMPILED = {f"wscore/_{name}_c" for name in ("primitives", "events", "decoder", "framing")}
+COMPILED = {f"wscore/_{name}_c" for name in ("primitives", "events", "decoder", "framing", "flow")}
 SOURCES = (".py", ".pyx", ".pxd", ".c", ".h")
 NO_COMPILER = {"CC": "false", "CXX": "false"}
 
@@ -128,6 +128,7 @@ def package_files() -> set[str]:
     """Every file of the package that users need, relative to the checkout."""
     found = {p for suffix in ("py", "pyi") for p in (ROOT / "wscore").rglob(f"*.{suffix}")}
     found |= {ROOT / "wscore" / "py.typed", *page_files()}
+    found |= set((ROOT / "wscore" / "examples").glob("*.html"))
     return {path.relative_to(ROOT).as_posix() for path in found}
 
 
@@ -164,7 +165,10 @@ def test_the_wheel_needs_h11_and_nothing_else(wheel: Path) -> None:
     assert metadata["License-Expression"] == "MIT"
     assert metadata["Requires-Python"] == ">=3.11"
     extras = set(metadata.get_all("Provides-Extra") or [])
-    assert extras == {"trio", "proxy", "chat", "jwt", "metrics", "redis", "bench", "test", "dev"}
+    assert extras == {
+        *("trio", "proxy", "chat", "jwt", "metrics", "terminal", "redis", "examples"),
+        *("bench", "test", "dev"),
+    }
 
 
 CONVERSATION = """
@@ -197,6 +201,8 @@ def test_the_installed_wheel_works_with_h11_alone(
     hello, where = done.stdout.split()
     assert hello == "hello"
     assert Path(where).is_relative_to(site)
+    ran = run([installed / "python", "-m", "wscore.examples.custom_extension"], tmp_path, **env)
+    assert (ran.returncode, ran.stderr) == (0, "")
     chat = run([installed / "wscore", "chat"], tmp_path, **env)
     assert chat.returncode == 1
     assert "pip install 'wscore[chat]'" in chat.stderr
@@ -225,6 +231,28 @@ def test_the_installed_chat_serves_its_page(wheel: Path, tmp_path: Path) -> None
         server.kill()
         server.communicate()
     assert (tmp_path / "chat.db").exists()
+
+
+def test_the_installed_examples_run(wheel: Path, tmp_path: Path) -> None:
+    programs = new_environment(tmp_path / "environment", f"{wheel}[examples]")
+    names = {path.stem for path in (ROOT / "wscore" / "examples").glob("[!_]*.py")}
+    ran = run([programs / "python", "-m", "wscore.examples.http2_bootstrap", "x"], tmp_path)
+    assert (ran.returncode, ran.stdout) == (0, "x\n"), ran.stderr
+    for name in sorted(names - {"http2_bootstrap", "custom_extension", "reconnecting_client"}):
+        server = subprocess.Popen(
+            [programs / "python", "-m", f"wscore.examples.{name}", "--port", "0"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline().startswith("http://127.0.0.1:"), name
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(20) == 0, name
+        finally:
+            server.kill()
+            server.communicate()
 
 
 def test_the_sdist_installs_as_pure_python(builder: Path, source: Path, tmp_path: Path) -> None:

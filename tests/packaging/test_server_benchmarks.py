@@ -16,7 +16,17 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT))  # at the end: wscore itself stays the installed one
 
-from benchmarks import _live, _suites, chat, echo, fanout, goals, idle, servers  # noqa: E402
+from benchmarks import (  # noqa: E402
+    _live,
+    _suites,
+    chat,
+    echo,
+    embedding,
+    fanout,
+    goals,
+    idle,
+    servers,
+)
 from benchmarks._harness import US, Outcome, Timing, UnequalWork  # noqa: E402
 from benchmarks._report import percent  # noqa: E402
 from benchmarks.load import Done, Load, LoadError, LoadUnavailable, build  # noqa: E402
@@ -124,6 +134,24 @@ def test_a_server_that_does_not_start_is_named_with_its_reason() -> None:
         server.wait_ready()
 
 
+@pytest.mark.parametrize("server", embedding.SERVERS)
+def test_a_server_written_for_wsproto_does_the_work_on_both(server: str) -> None:
+    row = replace(embedding.ROWS[1], label=server)
+    pair = embedding.pair(embedding.SERVERS[server])
+    outcome = echo.measured(row, pair, BLINK)
+    assert list(outcome.values) == [US, "wsproto"]
+    assert outcome.peers == ["wsproto"]
+
+
+def test_a_server_on_the_other_core_is_not_measured() -> None:
+    wrong = replace(embedding.SERVERS["uvicorn"], arguments=("--core", US))
+    with (
+        Server(wrong) as server,
+        pytest.raises(ServerError, match="did not start: runs on wsproto, not on wscore"),
+    ):
+        server.wait_ready()
+
+
 def test_a_server_that_cannot_run_is_left_out_with_its_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -223,7 +251,7 @@ def test_it_is_said_where_servers_and_load_share_a_core(monkeypatch: pytest.Monk
 
 
 def test_the_suites_of_servers_have_their_goals() -> None:
-    assert list(_suites.SERVERS) == ["echo", "fanout", "idle", "chat"]
+    assert list(_suites.SERVERS) == ["echo", "fanout", "idle", "embedding", "chat"]
     assert set(_suites.SERVERS) <= set(_suites.NAMES)
     assert len(set(goals.GOALS) & set(LABELS)) == 18
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import stat
+import sys
 import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,10 @@ from terminal.program import in_pipe, on_terminal
 
 from wscore.chat import Backend, ChatServer, MemoryBackend
 from wscore.chat.client import ChatClient, Direct, Event, Message, open_chat
-from wscore.trio import WebSocketServer
+from wscore.terminal.style import Style
+from wscore.trio import WebSocketRequest, WebSocketServer, serve_websocket
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
 
 MODULE = "wscore.chat.terminal"
 
@@ -177,6 +181,21 @@ async def test_nobody_listens(tmp_path: Path) -> None:
     assert done.status == 1
 
 
+async def test_a_server_that_is_no_chat(tmp_path: Path, nursery: trio.Nursery) -> None:
+    async def echo(request: WebSocketRequest) -> None:
+        connection = await request.accept(subprotocol="chat.wscore.v1")
+        async for message in connection:
+            await connection.send_message(message)
+
+    server = await nursery.start(serve_websocket, echo, "127.0.0.1", 0, None)
+    url = f"ws://127.0.0.1:{server.port}/"
+    done = await in_pipe(MODULE, url, "lobby", "--user", "Anna", state=tmp_path, input=b"hi\n")
+    [line] = done.err.splitlines()
+    assert "does not keep to the protocol" in line
+    assert done.status == 1
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -236,6 +255,8 @@ async def test_a_conversation_on_a_terminal(site: Site, tmp_path: Path) -> None:
             terminal.type("/quit\r")
             assert await terminal.ends() == 0
             assert "Traceback" not in terminal.text
+            for name in ("Anna", "Bela"):
+                assert Style(True).name(name).encode() in terminal.raw
 
 
 @pytest.mark.parametrize(("key", "status"), [("\x04", 0), ("\x03", 130)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import ssl
 import sys
 import unicodedata
 from collections.abc import AsyncIterator
@@ -11,9 +12,12 @@ from pathlib import Path
 
 import pytest
 import trio
+import trustme
 from terminal.program import environment, in_pipe, on_terminal
 
 from wscore.trio import ConnectionClosed, WebSocketRequest, WebSocketServer, serve_websocket
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
 
 MODULE = "wscore.connect"
 EVIL = "\x1b]0;owned\x07\x1b[2J\u202eevil\u200b\x9b31m\r\n\x00end"
@@ -182,6 +186,36 @@ async def test_other_ends_than_a_normal_close_are_failures(
     assert done.status == 1
 
 
+async def test_messages_are_compressed_where_both_want_it(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    serve = partial(serve_websocket, handle, "127.0.0.1", 0, None, compression=True)
+    server = await nursery.start(serve)
+    url = f"ws://127.0.0.1:{server.port}/"
+    line = b"again and again and again\n"
+    done = await in_pipe(MODULE, "-v", "--compress", url, state=tmp_path, input=line)
+    assert "→ text (compressed)" in done.err
+    assert "← text (compressed)" in done.err
+    assert done.out.encode() == line
+    nursery.cancel_scope.cancel()
+
+
+async def test_certificates(tmp_path: Path, nursery: trio.Nursery) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    server = await nursery.start(serve_websocket, handle, "127.0.0.1", 0, context)
+    run = partial(in_pipe, MODULE, f"wss://localhost:{server.port}/", state=tmp_path, input=b"hi\n")
+    for options in (("--ca", str(tmp_path / "ca.pem")), ("--insecure",)):
+        done = await run(*options)
+        assert (done.status, done.out) == (0, "hi\n")
+    done = await run()
+    assert done.status == 1
+    assert "certificate" in done.err
+    nursery.cancel_scope.cancel()
+
+
 async def test_nobody_listens(tmp_path: Path) -> None:
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
@@ -245,6 +279,26 @@ async def test_who_reads_the_output_may_leave(url: str, tmp_path: Path) -> None:
         env=environment(tmp_path),
     )
     assert (done.stdout, done.stderr) == (b"a\n", b"")
+
+
+@pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+async def test_closed_streams(url: str, tmp_path: Path, stream: str) -> None:
+    shell = f'"$0" -m {MODULE} --wait 0 {url} {stream}'
+    done = await trio.run_process(
+        ["sh", "-c", shell, sys.executable],
+        capture_stdout=True,
+        capture_stderr=True,
+        env=environment(tmp_path),
+    )
+    assert (done.stdout, done.stderr) == (b"", b"")
+
+
+async def test_an_output_that_cannot_show_everything(url: str, tmp_path: Path) -> None:
+    done = await in_pipe(
+        MODULE, url, state=tmp_path, input="ünï".encode(), PYTHONIOENCODING="ascii"
+    )
+    assert done.out == "\\xfcn\\xef\n"
+    assert done.status == 0
 
 
 # --- Terminals ----------------------------------------------------------------------------------

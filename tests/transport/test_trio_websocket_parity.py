@@ -60,7 +60,8 @@ def test_parameters(theirs, ours):
         if name not in their_parameters:
             assert parameter.default is not parameter.empty
             continue
-        assert parameter.kind is their_parameters[name].kind
+        if name != "self":  # of a compiled method nobody can give it by keyword; nor does anybody
+            assert parameter.kind is their_parameters[name].kind
         if name not in OTHER_DEFAULTS and their_parameters[name].default is not parameter.empty:
             assert parameter.default == their_parameters[name].default
 

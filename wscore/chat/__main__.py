@@ -77,10 +77,7 @@ def _chat(settings: Settings, backend: Backend) -> ChatServer:
     authenticate = _authenticate(settings)
     try:
         return ChatServer(
-            backend,
-            limits=limits,
-            authenticate=authenticate,
-            origins=settings.origin,
+            backend, limits=limits, authenticate=authenticate, origins=settings.origin
         )
     except ValueError as error:
         raise SettingError(f"origin: {error}") from None

@@ -27,6 +27,7 @@ from .follower import Follower
 from .model import Name, inbox_log, parse_name, room_log
 from .outbox import Outbox
 from .protocol import ChatError, CloseCode, Request, encode
+from .rate import Bucket
 
 logger = logging.getLogger("wscore.chat")
 
@@ -38,29 +39,6 @@ _PENDING = 256
 """Posts of one connection that may wait for the store at once."""
 
 Answer = TypeVar("Answer")
-
-
-class _Bucket:
-    """A token bucket; a rate of 0 means unlimited."""
-
-    __slots__ = ("_at", "_burst", "_rate", "_tokens")
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._tokens = burst
-        self._at = now
-
-    def take(self, now: float) -> float:
-        """Take a token; returns 0, or the seconds until there will be one."""
-        if not self._rate:
-            return 0.0
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-        self._at = now
-        if self._tokens < 1:
-            return (1 - self._tokens) / self._rate
-        self._tokens -= 1
-        return 0.0
 
 
 class Conversation:
@@ -105,8 +83,8 @@ class Conversation:
         self._farewell: tuple[int, str] | None = None
         now = trio.current_time()
         rate, burst = self._limits.rate, self._limits.burst
-        self._posts = _Bucket(rate, burst, now)
-        self._others = _Bucket(_OTHER_REQUESTS * rate, _OTHER_REQUESTS * burst, now)
+        self._posts = Bucket(rate, burst, now)
+        self._others = Bucket(_OTHER_REQUESTS * rate, _OTHER_REQUESTS * burst, now)
 
     @property
     def has_greeted(self) -> bool:

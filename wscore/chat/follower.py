@@ -133,7 +133,11 @@ class Follower:
 
     def encode(self, log: Log, entry: Entry) -> bytes:
         """Encode an entry of a log that is followed."""
-        return protocol.encode_entry(entry, self._hub.name(log) if log.kind == "room" else None)
+        return protocol.encode_entry(entry, self._room(log))
+
+    def _room(self, log: Log) -> str | None:
+        """What messages call the room; None for an inbox."""
+        return self._hub.name(log) if log.kind == "room" else None
 
     def settle(self, log: Log, cursor: int) -> None:
         """Go live after a slice, or have the rest brought by a replay."""
@@ -163,14 +167,16 @@ class Follower:
             ConnectionClosed: the connection was closed meanwhile.
             Unavailable: the store is out of reach.
         """
+        self._outbox.require_open()
         head = self._hub.head(log)
         assert head is not None, "an open connection's logs are known"
+        room = self._room(log)
         page = await self._backend.read_after(log, cursor, head.offset, self._limits.history)
         self._outbox.require_open()
         if self._replays.get(log) is token and page.start > cursor + 1:
             self._outbox.close(CloseCode.RESTART, "the log was trimmed: resume")
             return cursor
-        for portion in self._portions(log, page.entries):
+        for portion in _portions(page.entries, room):
             await self._outbox.low()
             self._outbox.require_open()
             if self._replays.get(log) is not token:
@@ -181,20 +187,6 @@ class Follower:
                 del self._replays[log]
                 break
         return cursor
-
-    def _portions(self, log: Log, entries: Sequence[Entry]) -> Iterator[list[str]]:
-        """Encode entries, a bounded number of bytes at a time."""
-        portion: list[str] = []
-        size = 0
-        for entry in entries:
-            data = self.encode(log, entry)
-            size += len(data)
-            if portion and (size > _PORTION_BYTES or len(portion) == _PORTION_MESSAGES):
-                yield portion
-                portion, size = [], len(data)
-            portion.append(data.decode())
-        if portion:
-            yield portion
 
     async def read(self, reading: Awaitable[Answer]) -> Answer:
         """Wait for the store on behalf of a request.
@@ -210,3 +202,18 @@ class Follower:
             raise ChatError("unavailable", "the store is out of reach; try again") from None
         self._outbox.require_open()
         return found
+
+
+def _portions(entries: Sequence[Entry], room: str | None) -> Iterator[list[str]]:
+    """Encode entries, a bounded number of bytes at a time."""
+    portion: list[str] = []
+    size = 0
+    for entry in entries:
+        data = protocol.encode_entry(entry, room)
+        size += len(data)
+        if portion and (size > _PORTION_BYTES or len(portion) == _PORTION_MESSAGES):
+            yield portion
+            portion, size = [], len(data)
+        portion.append(data.decode())
+    if portion:
+        yield portion

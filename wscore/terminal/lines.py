@@ -26,7 +26,7 @@ class LineReader:
     A cancelled wait loses nothing.
 
     Args:
-        descriptor: of a terminal, a pipe or a file.
+        descriptor: of a terminal, a pipe or a file; a negative one has no lines.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -36,7 +36,7 @@ class LineReader:
         self._buffer = bytearray()
         self._searched = 0
         self._is_skipping = False
-        self._is_at_end = False
+        self._is_at_end = descriptor < 0
 
     def __aiter__(self) -> LineReader:
         return self

@@ -38,6 +38,8 @@ class Style:
         return self.paint(name, BOLD, _NAMES[code])
 
 
-def has_colours(stream: TextIO) -> bool:
-    """Whether a stream is a terminal that shows colours."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def has_colours(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal that shows colours; None for one that is closed."""
+    if stream is None or not stream.isatty():
+        return False
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

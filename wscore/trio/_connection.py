@@ -18,6 +18,7 @@ and is raised in the main task instead.
 
 from __future__ import annotations
 
+import inspect
 import os
 from itertools import chain
 
@@ -27,16 +28,17 @@ from wscore.connection import Connection
 from wscore.events import BytesMessage, Event, Ping, Pong, TextMessage
 
 from ._errors import CloseReason, ConnectionClosed
+from ._flow import MAX_UNSENT, MESSAGES_PER_CHECKPOINT, MessageChannel
 from ._options import Options
-from ._session import MAX_UNSENT, Getter, PingTicket, Session
+from ._pings import PingTicket
+from ._session import Session
 from ._stream import Endpoint
 
-_MESSAGES_PER_CHECKPOINT = 64
 # `async for` ends with these, and raises with all others: the peer has finished, or leaves.
 _NORMAL_ENDS = frozenset({1000, 1001})
 
 
-class WebSocketConnection(trio.abc.AsyncResource):
+class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
     """An open WebSocket connection; the other functions of this package make them.
 
     Any number of tasks may call any of the methods at the same time. Messages are sent in the
@@ -61,12 +63,10 @@ class WebSocketConnection(trio.abc.AsyncResource):
         "__weakref__",
         "_handshake_headers",
         "_path",
-        "_received",
-        "_sent",
-        "_session",
         "_subprotocol",
-        "_turns",
     )
+
+    _session: Session
 
     @trio.lowlevel.enable_ki_protection
     def __init__(
@@ -84,11 +84,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         # One object, not two for each field and one for each pair: NUL is in no header (RFC 9110
         # section 5.5), and few programs look.
         self._handshake_headers = b"\0".join(chain.from_iterable(handshake_headers))
-        # Messages since a task last waited, each way.
-        self._received = 0
-        self._sent = 1
-        self._turns: trio.StrictFIFOLock | None = None  # of senders, once one had to wait
-        self._session = Session(stream, core, options)
+        super().__init__(Session(stream, core, options))
 
     @property
     def closed(self) -> CloseReason | None:
@@ -160,113 +156,50 @@ class WebSocketConnection(trio.abc.AsyncResource):
         """Bytes that are to be sent and that the system has not taken yet."""
         return self._session.wire.unsent
 
-    # Receiving
+    # Receiving and sending: the rest of `MessageChannel`
 
     @trio.lowlevel.enable_ki_protection
-    async def get_message(self) -> str | bytes:
-        """Return the next message, a str for a text message and bytes for a binary one.
-
-        Messages that were received before the peer's Close, or before the connection was lost, are
-        still returned after it. A violation directly behind messages ends the connection when they
-        were taken and the next is asked for, or after a second. A cancelled call loses no message.
-        The call is a checkpoint whenever it has to wait, and at least once in 64 messages received.
-
-        Raises:
-            ConnectionClosed: the connection is closed and its last message was returned, or
-                this end closed it.
-        """
+    async def _get_any(self) -> str | bytes:
         session = self._session
-        messages = session.messages
-        if self._received >= _MESSAGES_PER_CHECKPOINT:
+        if self._received >= MESSAGES_PER_CHECKPOINT:
             self._received = 0
             await trio.lowlevel.checkpoint()
-        if not messages:
+        message = self._take()
+        if message is None:
             if session.wire.unsent:
                 session.flush()
-            if not messages:  # a connection found lost by the flush is read to its end
-                self._received = self._sent = 0
-                if session.more:
-                    session.replied()
-                if session.closed is not None:
-                    await trio.lowlevel.checkpoint()
-                    raise session.closed_error()
-                # Not in a coroutine of its own: most connections wait here most of the time.
-                getter = Getter(session.getters)
-                await trio.lowlevel.wait_task_rescheduled(getter)
-                if getter.message is None:
-                    raise session.closed_error()
-                return getter.message
-        self._received += 1
-        message = messages.pop(0)
-        if len(messages) == session.queue_size:  # with one more, nothing was read
-            session.proceed()
+            message = self._take()  # a connection found lost by the flush is read to its end
+        if message is None:
+            self._received = self._sent = 0
+            if session.more:
+                session.replied()
+            message = await session.next_message()
         return message
 
-    def __aiter__(self) -> WebSocketConnection:
-        return self
-
-    async def __anext__(self) -> str | bytes:
-        try:
-            return await self.get_message()
-        except ConnectionClosed as error:
-            if error.reason.code in _NORMAL_ENDS:
-                raise StopAsyncIteration from None
-            raise
-
-    # Sending
+    def _is_end(self, error: Exception) -> bool:
+        return isinstance(error, ConnectionClosed) and error.reason.code in _NORMAL_ENDS
 
     @trio.lowlevel.enable_ki_protection
-    async def send_message(self, message: str | bytes | bytearray | memoryview) -> None:
-        """Send one message, a str as text and bytes as binary.
-
-        Waits while more than 64 KiB are unsent, before and after, so that a slow peer slows the
-        caller down. Cancelled before, it has sent nothing. Cancelled after, the message is
-        sent later, unless the connection is lost. The call is a checkpoint whenever it has to wait,
-        and at least once in 64 messages sent.
-
-        Args:
-            message: bytes may also be a bytearray or a memoryview, and may be changed after the
-                call.
-
-        Raises:
-            ConnectionClosed: the connection is closed, being closed, or was lost while sending.
-            ValueError: ``message`` is neither str nor bytes.
-        """
+    async def _send_any(self, message: str | bytes | bytearray | memoryview) -> None:
+        event = _message_event(message)
         session = self._session
         wire = session.wire
-        pieces = wire.pieces
         if (
-            session.messages
-            and pieces
-            and self._sent < _MESSAGES_PER_CHECKPOINT
-            and wire.unsent <= MAX_UNSENT
-            and self._turns is None
-            and session.closed is None
-            and (type(message) is str or type(message) is bytes)
-        ):
-            # A reply to one of many messages, and not the first: it leaves with those before it.
-            self._sent += 1
-            data = session.core.send_message(message)
-            pieces.append(data)
-            wire.unsent = unsent = wire.unsent + len(data)
-            if unsent > MAX_UNSENT:
-                await self._wait_sent()
-            return
-        event = TextMessage(message) if type(message) is str else _message_event(message)
-        if (
-            self._sent >= _MESSAGES_PER_CHECKPOINT
+            self._sent >= MESSAGES_PER_CHECKPOINT
             or wire.unsent > MAX_UNSENT
             or self._turns is not None
         ):
             await self._send_in_turn(event)
         else:
             # Not for a reply: the message was waited for, or is one of a bounded number.
-            if not session.messages and (self._sent or self._received):
+            if not session.messages and self._sent > self._received:
                 await trio.lowlevel.checkpoint_if_cancelled()
             self._sent += 1
             session.send(event)
         if wire.unsent > MAX_UNSENT or wire.broken:
             await self._wait_sent()
+
+    # Pings
 
     @trio.lowlevel.enable_ki_protection
     async def ping(self, payload: bytes | None = None) -> None:
@@ -420,6 +353,12 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
     def __str__(self) -> str:
         return f"{'client' if self.is_client else 'server'} connection with {self.remote}"
+
+
+# In C nothing strikes. What that calls is protected where it is defined.
+for _method in (MessageChannel.get_message, MessageChannel.send_message):
+    if inspect.isfunction(_method):
+        trio.lowlevel.enable_ki_protection(_method)
 
 
 def _message_event(message: object) -> Event:

@@ -39,7 +39,7 @@ class Client(Protocol):
     def on_event(self, flags: int, now: float) -> None:
         """The socket has news, as an epoll event mask, at this time on trio's clock."""
 
-    def on_turn(self, now: float) -> None:
+    def on_turn(self) -> None:
         """The turn that was asked for with `Driver.soon` has come."""
 
     def on_error(self, error: Exception) -> None:
@@ -122,10 +122,9 @@ class Driver:
                 self._sleeper = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_sleeping)
             clients, self._soon = self._soon, []
-            now = trio.current_time()
             for client in clients:
                 try:
-                    client.on_turn(now)
+                    client.on_turn()
                 except Exception as error:
                     client.on_error(error)
             if self._soon:

@@ -22,10 +22,6 @@ replies to all that came in one read leave in one write. They leave with the fir
 sent when no input is left, when a task waits for the next message, and in any case at the
 scheduler's next turn.
 
-*Answering pings.* The answers to what was read at once leave together. RFC 6455 section 5.5.3 lets
-us answer only the last of several pings, which is what a peer gets who sends more than
-`_PONGS_PER_READ` at once, or who does not read the pongs.
-
 *The end.* A connection goes through the phases below, and never back. `OPEN` ends when either side
 sends a Close; `CLOSING` when both have and ours has been sent; `LINGERING` when the peer has ended
 TCP. Every phase but the first has a deadline, and an error of the wire ends any of them.
@@ -35,11 +31,12 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import sys
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, NoReturn
 
+import outcome
 import trio
 
 from wscore.connection import Connection, ConnectionState
@@ -47,25 +44,19 @@ from wscore.events import BytesMessage, CloseConnection, Event, Ping, Pong
 
 from ._deadlines import NO_BUCKET, current_deadlines
 from ._errors import CloseReason, ConnectionClosed
+from ._flow import MAX_UNSENT
 from ._options import Options
+from ._pings import Pings
 from ._stream import LINGER_TIMEOUT, stream_endpoint
 from ._wires import open_wire
 
 logger = logging.getLogger("wscore.trio")
-
-#: From so many unsent bytes on nothing more is accepted to be sent, nor a server's peer read.
-MAX_UNSENT: Final = 65536
 
 OPEN: Final = 0
 CLOSING: Final = 1
 LINGERING: Final = 2
 ENDED: Final = 3
 
-_PONGS_PER_READ = 64
-# What was read is taken apart this far ahead, however few messages may be read ahead: both are
-# needed, as a small compressed message may be a large one, and messages cost more than their bytes.
-_MESSAGES_PER_PARSE = 64
-_BYTES_PER_PARSE = 65536
 # Of what a lost peer had said before, so much is kept until the user takes it, in bytes: what is
 # left in the system's buffer, compressed, may be a thousand times as large.
 _KEPT_OF_LOST = 2**22
@@ -77,88 +68,58 @@ _REPLY_TIMEOUT = 1.0
 _ABNORMAL_CLOSURE = 1006
 
 
-class PingTicket:
-    """A ping on its way."""
-
-    __slots__ = ("answered", "done", "sent_at")
-
-    def __init__(self, sent_at: float, done: trio.Event | None) -> None:
-        self.sent_at = sent_at
-        self.done = done
-        self.answered = False
-
-
 class Getter:
     """A task that waits for a message; also what trio calls if it is cancelled meanwhile."""
 
-    __slots__ = ("_all", "message", "task")
+    __slots__ = ("_all", "_task")
 
     def __init__(self, all_getters: list[Getter]) -> None:
-        self.message: str | bytes | None = None  # set with the wake-up, unless there is none left
-        self.task = trio.lowlevel.current_task()
+        self._task = trio.lowlevel.current_task()
         self._all = all_getters
         all_getters.append(self)
+
+    def deliver(self, message: str | bytes) -> None:
+        """Wake the task with the message, so that no cancellation comes between."""
+        trio.lowlevel.reschedule(self._task, outcome.Value(message))
+
+    def refuse(self, error: ConnectionClosed) -> None:
+        """Wake the task, as no message comes any more."""
+        trio.lowlevel.reschedule(self._task, outcome.Error(error))
 
     def __call__(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._all.remove(self)
         return trio.lowlevel.Abort.SUCCEEDED
 
 
-class Session:
+class Session(Pings):
     """The state of a connection, and all that changes it; see the module."""
 
     __slots__ = (
         "_deadline",
         "_deadlines",
-        "_discarding",
-        "_due_pong",
-        "_last_received",
-        "_pinged_at",
         "_progress_at",
         "_replies_due",
         "_room",
         "bucket",
         "changed",
-        "closed",
-        "core",
         "cut_reason",
-        "getters",
-        "latency",
         "local",
-        "messages",
-        "more",
-        "options",
         "phase",
-        "pings",
-        "queue_size",
         "remote",
-        "wire",
     )
 
     def __init__(self, stream: trio.abc.Stream, core: Connection, options: Options) -> None:
-        self.core = core
-        self.options = options
+        super().__init__(core, options)
         self.local = stream_endpoint(stream, local=True)
         self.remote = stream_endpoint(stream, local=False)
         self.phase = OPEN
-        self.closed: CloseReason | None = None
         self.cut_reason: str | None = None
 
-        self.messages: list[str | bytes] = []
-        self.queue_size = max(1, options.message_queue_size)
-        self.more = False  # the core may hold more events
-        self._discarding = False  # nobody wants messages any more
         self._replies_due: float | None = None  # a violation behind messages is not read before
         self._room: int | None = None  # of a lost connection: bytes of messages that are still kept
-        self.getters: list[Getter] = []
         self.changed: trio.lowlevel.ParkingLot | None = None  # for all who wait for the rest
-        self._due_pong: bytes | None = None
-
-        self.pings: dict[bytes, PingTicket] | None = None
-        self.latency: float | None = None
         now = trio.current_time()
-        self._last_received = now
-        self._pinged_at: float | None = None  # by the keepalive, which waits for a sign of life
+        self.last_received = now
         self._progress_at: float | None = None  # when it last took something of what is unsent
         self._deadline = 0.0  # of a phase that is not OPEN
         self.bucket = NO_BUCKET
@@ -172,19 +133,10 @@ class Session:
 
     # Receiving: called by the wire
 
-    def received(self, data: bytes, now: float) -> None:
-        """Take bytes of the peer."""
-        self._last_received = now
-        # What a peer says behind his Close is read, so that ours reaches him, and dropped.
-        if self.phase == OPEN or (
-            self.phase == CLOSING and self.core.state is not ConnectionState.CLOSED
-        ):
-            self.core.receive_data(data)
-            self.proceed()
-            # What is answered without the user's tasks; with messages left, it goes along with
-            # their replies, at the scheduler's next turn at the latest.
-            if self.wire.unsent and not self.messages:
-                self.flush()
+    @trio.lowlevel.enable_ki_protection
+    def _awaits_close(self) -> bool:
+        """What a peer says behind our Close is read, so that his is seen; behind his, dropped."""
+        return self.phase == CLOSING and self.core.state is not ConnectionState.CLOSED
 
     def ended(self) -> None:
         """Take note that the peer will send no more."""
@@ -192,109 +144,56 @@ class Session:
             self._set_closed(CloseReason(_ABNORMAL_CLOSURE))
             self.wire.close()
 
-    def proceed(self) -> None:
-        """Take events from the core until enough messages wait, and answer what wants an answer."""
-        self._parse()
-        wire = self.wire
-        full = self.more or len(self.messages) > self.queue_size
-        if wire.unsent or full is wire.reading or self.phase != OPEN:
-            self._answer_due_pong()
-            self._step()
+    @trio.lowlevel.enable_ki_protection
+    def _react(self) -> None:
+        self._answer_due_pong()
+        self._step()
 
-    def _parse(self) -> None:
-        core = self.core
-        count = size = pongs = 0
-        while True:
-            taken = core.take_messages(_MESSAGES_PER_PARSE)
-            if taken:
-                count += len(taken)
-                if count < _MESSAGES_PER_PARSE:
-                    size += sum(map(len, taken))
-                self._take_messages(taken)
-                if count >= _MESSAGES_PER_PARSE or size >= _BYTES_PER_PARSE:
-                    if self._room is not None:
-                        self._keep_within_room(taken)
-                    elif len(self.messages) > self.queue_size:
-                        self.more = True
-                        return
-                continue
-            if core.violated and self._awaits_replies(count > 0):
-                self.more = True
-                return
-            event = next(core.events(), None)
-            if event is None:
-                self.more = False
-                return
-            if isinstance(event, Ping):
-                pongs += 1
-                self._answer_ping(event, at_once=pongs <= _PONGS_PER_READ)
-            elif isinstance(event, Pong):
-                self._resolve_pings(bytes(event.payload))
-            elif isinstance(event, CloseConnection):
-                self._take_close(event)
+    @trio.lowlevel.enable_ki_protection
+    def _take_event(self, event: Event, pings: int) -> int:
+        if isinstance(event, Ping):
+            pings += 1
+            self._answer_ping(event, pings)
+        elif isinstance(event, Pong):
+            self._resolve_pings(bytes(event.payload))
+        elif isinstance(event, CloseConnection):
+            self._take_close(event)
+        return pings
 
+    @trio.lowlevel.enable_ki_protection
+    def _count_kept(self, taken: list[str | bytes]) -> None:
+        """Keep no more of a lost peer's messages once they are too much."""
+        if self._room is None:
+            return
+        self._room -= sum(map(len, taken)) + len(taken) * _MESSAGE_COST
+        if self._room < 0:
+            self.discarding = True
+
+    @trio.lowlevel.enable_ki_protection
     def _awaits_replies(self, delivered: bool) -> bool:
-        """Whether a violation is to be left unread, so that the messages before it are answered.
-
-        Args:
-            delivered: there were messages directly before it.
-        """
         now = trio.current_time()
         if self._replies_due is None:
             if not delivered and not self.messages:
                 return False
             self._replies_due = now + _REPLY_TIMEOUT
             self._deadlines.schedule(self, self._replies_due)
-        return self.phase == OPEN and now < self._replies_due
+        return self.open and now < self._replies_due
 
     def replied(self) -> None:
         """Go on behind the messages taken, as a task asks for the next one, and there is none."""
         self._replies_due = -math.inf
         self.proceed()
 
-    def _take_messages(self, taken: list[str | bytes]) -> None:
-        """Give messages to those who wait for one, and keep the rest."""
-        getters = self.getters
-        while getters and taken:
-            getter = getters.pop(0)
-            getter.message = taken.pop(0)
-            trio.lowlevel.reschedule(getter.task)
-        if not self._discarding:
-            self.messages += taken
+    @trio.lowlevel.enable_ki_protection
+    def next_message(self) -> Coroutine[Any, Any, str | bytes]:
+        """Wait for a message, while there is none; or raise `ConnectionClosed`."""
+        if self.closed is not None:
+            return self._refuse_message()
+        return trio.lowlevel.wait_task_rescheduled(Getter(self.getters))  # noqa: ASYNC105
 
-    def _keep_within_room(self, taken: list[str | bytes]) -> None:
-        """Count what is kept of a lost peer's messages, and keep no more once it is too much."""
-        assert self._room is not None
-        self._room -= sum(map(len, taken)) + len(taken) * _MESSAGE_COST
-        if self._room < 0:
-            self._discarding = True
-
-    def _answer_ping(self, ping: Ping, *, at_once: bool) -> None:
-        if at_once and self.wire.unsent <= MAX_UNSENT:
-            self._append(ping.response())
-        else:
-            self._due_pong = ping.payload
-
-    def _answer_due_pong(self) -> None:
-        if self._due_pong is not None and self.wire.unsent <= MAX_UNSENT:
-            self._append(Pong(self._due_pong))
-            self._due_pong = None
-
-    def _resolve_pings(self, payload: bytes) -> None:
-        """Complete the ping with this payload, and those sent before it."""
-        if self.pings is None or payload not in self.pings:
-            return
-        self.latency = trio.current_time() - self.pings[payload].sent_at
-        while True:
-            first = next(iter(self.pings))
-            ticket = self.pings.pop(first)
-            ticket.answered = True
-            if ticket.done is not None:
-                ticket.done.set()
-            if first == payload:
-                break
-        if not self.pings:
-            self.pings = None
+    async def _refuse_message(self) -> NoReturn:
+        await trio.lowlevel.checkpoint()
+        raise self.closed_error()
 
     def _take_close(self, event: CloseConnection) -> None:
         """Take the peer's Close, or the core's verdict on a violation: both are answered alike."""
@@ -329,6 +228,7 @@ class Session:
         if self.phase == OPEN and self.core.state is ConnectionState.OPEN:
             self.wire.append(self.core.send(event))
 
+    @trio.lowlevel.enable_ki_protection
     def flush(self) -> None:
         """Send what was queued, as far as the system takes it."""
         self.wire.flush()
@@ -336,6 +236,7 @@ class Session:
         if self.phase != OPEN:
             self._step()
 
+    @trio.lowlevel.enable_ki_protection
     def watch_sending(self) -> None:
         """Have the peer cut, in time, if it takes nothing of what is unsent."""
         if self.wire.unsent and self._progress_at is None:
@@ -392,45 +293,6 @@ class Session:
             self.cut("close timeout" if self.closed is not None else None)
         return None
 
-    def _check_keepalive(self, now: float) -> float | None:
-        """Ping a silent peer, and cut one that stays silent."""
-        interval, timeout = self.options.ping_interval, self.options.ping_timeout
-        if interval is None:
-            return None
-        if not self.wire.reading or self.wire.unsent:
-            # Not to be read, it cannot show life; not reading, it would not get the ping.
-            self._pinged_at = None
-            self._last_received = now
-        elif self._pinged_at is not None and self._last_received < self._pinged_at:
-            due = self._pinged_at + (interval if timeout is None else timeout)
-            if now < due:
-                return due
-            if timeout is not None:
-                self.cut("ping timeout")
-                return None
-        due = self._last_received + interval
-        if now < due:
-            return due
-        payload = os.urandom(4)
-        if self.pings is not None:  # a peer may show life otherwise, and never answer a ping
-            self.pings = {key: kept for key, kept in self.pings.items() if kept.done is not None}
-        self.add_ping(payload, PingTicket(now, None))
-        self._append(Ping(payload))
-        self.flush()
-        self._pinged_at = now
-        return now + (interval if timeout is None else min(interval, timeout))
-
-    def add_ping(self, payload: bytes, ticket: PingTicket) -> None:
-        """Note that a ping is sent."""
-        if self.pings is None:
-            self.pings = {}
-        self.pings[payload] = ticket
-
-    def remove_ping(self, payload: bytes, ticket: PingTicket) -> None:
-        """Forget a ping for whose pong nobody waits any more."""
-        if self.pings is not None and self.pings.get(payload) is ticket:
-            del self.pings[payload]
-
     # The end
 
     def _set_closed(self, reason: CloseReason) -> None:
@@ -440,7 +302,7 @@ class Session:
         self.closed = reason
         getters, self.getters = self.getters, []
         for getter in getters:  # there are some only if no message is left
-            trio.lowlevel.reschedule(getter.task)
+            getter.refuse(self.closed_error())
         pings, self.pings = self.pings, None
         for ticket in (pings or {}).values():
             if ticket.done is not None:
@@ -488,7 +350,7 @@ class Session:
 
     def discard(self) -> None:
         """Drop the messages that wait, and those that come."""
-        self._discarding = True
+        self.discarding = True
         self.messages.clear()
         self.proceed()
 
@@ -498,6 +360,7 @@ class Session:
 
     def _enter(self, phase: int, timeout: float) -> None:
         self.phase = phase
+        self.open = False
         self._deadline = trio.current_time() + timeout
         self._deadlines.schedule(self, self._deadline)
 
@@ -531,6 +394,7 @@ class Session:
     def wire_closed(self) -> None:
         """Take note that all is over."""
         self.phase = ENDED
+        self.open = False
         self._deadlines.cancel(self)
         self._set_closed(CloseReason(_ABNORMAL_CLOSURE))
         self._wake()

@@ -1,5 +1,5 @@
 """A connection's bytes on a plain non-blocking socket, driven by the epoll of ``_driver``; imports
-``_driver`` and ``_wire``.
+``_driver`` and below.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from contextlib import suppress
 import trio
 
 from ._driver import Driver
-from ._wire import Owner, SendQueue
+from ._send_queue import NotingQueue
+from ._wire import Owner
 
 # Offered to the system in one turn, in bytes, before others have theirs.
 _SENT_PER_TURN = 2**20
@@ -23,7 +24,7 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 _ENDING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 
-class SocketWire(SendQueue):
+class SocketWire(NotingQueue):
     """See `Wire`; made of a trio socket stream, which is empty afterwards.
 
     Args:
@@ -45,8 +46,6 @@ class SocketWire(SendQueue):
         "_readable",
         "_receive_size",
         "_socket",
-        "broken",
-        "reading",
     )
 
     def __init__(
@@ -60,8 +59,6 @@ class SocketWire(SendQueue):
         self._ending = False  # the peer's end, or an error, waits behind the bytes
         self._blocked = False  # the system took not all; the epoll will say when to go on
         self._awaits_turn = False
-        self.broken = False
-        self.reading = False
         trio_socket = stream.socket
         driver.register(trio_socket.fileno(), self)
         self._socket = socket.socket(
@@ -90,13 +87,13 @@ class SocketWire(SendQueue):
             if self.reading:
                 self._read(now)
 
-    def on_turn(self, now: float) -> None:
+    def on_turn(self) -> None:
         """Go on with what had to wait for others."""
         self._awaits_turn = False
         if self.pieces and not self._blocked:
             self._progress()
         if self._readable and self.reading:
-            self._read(now)
+            self._read(trio.current_time())
 
     def on_error(self, error: Exception) -> None:
         """Let the connection end itself."""
@@ -108,6 +105,7 @@ class SocketWire(SendQueue):
 
     # Receiving
 
+    @trio.lowlevel.enable_ki_protection
     def set_reading(self, reading: bool) -> None:
         """Go on reading, or stop."""
         self.reading = reading
@@ -141,6 +139,7 @@ class SocketWire(SendQueue):
 
     # Sending
 
+    @trio.lowlevel.enable_ki_protection
     def send(self, data: bytes) -> None:
         """Send bytes, now or as soon as possible."""
         if self.pieces:
@@ -177,6 +176,7 @@ class SocketWire(SendQueue):
                     self._enqueue(header[sent:] + octets[max(0, sent - len(header)) :])
                     self._begun = sent > 0
 
+    @trio.lowlevel.enable_ki_protection
     def append(self, data: bytes) -> None:
         """Send bytes together with what follows, at the scheduler's next turn at the latest."""
         if not self.broken:

@@ -13,15 +13,16 @@ from contextlib import suppress
 
 import trio
 
+from ._send_queue import NotingQueue
 from ._stream import LINGER_TIMEOUT, abort
-from ._wire import Owner, SendQueue
+from ._wire import Owner
 
 # Written at once, in bytes: what is not written counts as unsent, and progress is seen in such
 # steps. TLS puts no more into one record.
 _WRITE_SIZE = 16384
 
 
-class StreamWire(SendQueue):
+class StreamWire(NotingQueue):
     """See `Wire`.
 
     Args:
@@ -38,8 +39,6 @@ class StreamWire(SendQueue):
         "_owner",
         "_receive_size",
         "_stream",
-        "broken",
-        "reading",
     )
 
     def __init__(self, stream: trio.abc.Stream, owner: Owner, receive_size: int | None) -> None:
@@ -51,7 +50,6 @@ class StreamWire(SendQueue):
         self._closing = trio.Event()
         self._close_gently = False
         self._eof_due = False
-        self.broken = False
         self.reading = True
 
     def start(self) -> None:
@@ -84,6 +82,7 @@ class StreamWire(SendQueue):
 
     # Receiving
 
+    @trio.lowlevel.enable_ki_protection
     def set_reading(self, reading: bool) -> None:
         """Go on reading, or stop."""
         self.reading = reading
@@ -109,6 +108,7 @@ class StreamWire(SendQueue):
 
     # Sending
 
+    @trio.lowlevel.enable_ki_protection
     def send(self, data: bytes) -> None:
         """Let the writing task send bytes."""
         if not self.broken:
@@ -119,6 +119,7 @@ class StreamWire(SendQueue):
         """Let the writing task send two pieces as one."""
         self.send(header + payload)
 
+    @trio.lowlevel.enable_ki_protection
     def append(self, data: bytes) -> None:
         """The same as `send`: the writing task runs at the next turn, and joins what it finds."""
         self.send(data)

@@ -1,5 +1,4 @@
-"""How the bytes of a connection travel: the two sides of that seam, and the queue of unsent bytes
-between them; imports nothing of the package.
+"""How the bytes of a connection travel: the two sides of that seam; imports nothing of the package.
 
 A `Wire` carries bytes, and knows nothing of WebSockets; its `Owner` gives them meaning, and does no
 I/O. They speak in plain calls, so that neither ever waits for the other:
@@ -16,13 +15,8 @@ for every other trio stream.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
-
-# How much of the queue is offered to the system at once, in bytes.
-_JOINED = 65536
-_SLICE = 262144
 
 
 class Owner(Protocol):
@@ -102,96 +96,3 @@ class Wire(Protocol):
         Args:
             reset: have both systems forget the connection, with all that is on its way.
         """
-
-
-class SendQueue:
-    """The bytes that the system has not taken yet: the half that both wires share.
-
-    Each piece is one or more whole frames; only the first may have been sent in part.
-    """
-
-    __slots__ = ("_begun", "_counted", "_noted", "_noted_bytes", "pieces", "unsent")
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes | memoryview] = []
-        self._begun = False
-        # Of messages that may be unsent, in the order sent: the sizes, negative where they do not
-        # count; the sum of the sizes; how many count.
-        self._noted: deque[int] | None = None
-        self._noted_bytes = self._counted = 0
-        self.unsent = 0
-
-    def note(self, sizes: Sequence[int], *, counted: bool) -> None:
-        """Note of which sizes the messages are that were sent last, some of which is unsent."""
-        if self._noted is None:
-            self._noted = deque()
-            self._noted_bytes = self._counted = 0
-        self._noted.extend(sizes if counted else [-size for size in sizes])
-        self._noted_bytes += sum(sizes)
-        self._counted += len(sizes) if counted else 0
-        self.messages_unsent()
-
-    def messages_unsent(self) -> int:
-        """How many of the messages that were noted, and count, have a part that is unsent.
-
-        What is unsent is the end of what was sent, so it is searched from there. Anything else that
-        is unsent, a ping perhaps, passes for a part of them: that may be one too many.
-        """
-        noted = self._noted
-        if noted is None:
-            return 0
-        while noted and self._noted_bytes - abs(noted[0]) >= self.unsent:
-            size = noted.popleft()
-            self._noted_bytes -= abs(size)
-            self._counted -= size > 0
-        return self._counted
-
-    def _enqueue(self, data: bytes | memoryview) -> None:
-        self.pieces.append(data)
-        self.unsent += len(data)
-
-    def _front(self) -> bytes | memoryview:
-        """The next bytes to offer: small pieces joined, a large one sliced; never empty."""
-        pieces = self.pieces
-        if len(pieces) > 1 and self.unsent <= _JOINED:
-            pieces[:] = [b"".join(pieces)]
-        first = pieces[0]
-        size = len(first)
-        if len(pieces) > 1 and size < _JOINED:
-            count = 1
-            while count < len(pieces) and size + len(pieces[count]) <= _JOINED:
-                size += len(pieces[count])
-                count += 1
-            first = b"".join(pieces[:count])
-            pieces[:count] = [first]
-        return first if size <= _SLICE else memoryview(first)[:_SLICE]
-
-    def _advance(self, size: int) -> None:
-        """Note that so many bytes of the first piece were taken."""
-        if size == 0:
-            return
-        self.unsent -= size
-        first = self.pieces[0]
-        if size == len(first):
-            del self.pieces[0]
-            self._begun = False
-            if not self.unsent:
-                self._noted = None
-        else:
-            # A view: what remains of a large message is not copied again and again.
-            self.pieces[0] = memoryview(first)[size:]
-            self._begun = True
-
-    def _forget(self) -> None:
-        self.pieces.clear()
-        self._begun = False
-        self._noted = None
-        self.unsent = 0
-
-    def drop_unsent(self) -> None:
-        """Forget what is unsent, but for a piece that was begun."""
-        rest = self.pieces[:1] if self._begun else []
-        self._forget()
-        for piece in rest:
-            self._enqueue(piece)
-            self._begun = True

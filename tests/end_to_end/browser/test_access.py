@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from end_to_end.chat_page import Relay, Window, post
+from end_to_end.chat_page import Relay, Window, post, probe
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
@@ -15,46 +15,9 @@ OpenWindow = Callable[..., Window]
 PHONE = {"viewport": {"width": 360, "height": 720}, "has_touch": True, "is_mobile": True}
 LONG = "x" * 64
 
-# Of each text that can be seen: the ratio of its colour to what lies behind it (WCAG 2.2, 1.4.3).
-CONTRASTS = """() => {
-  const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-  const rgba = (colour) => {
-    canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = colour;
-    canvas.fillRect(0, 0, 1, 1);
-    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
-    return [r, g, b, a / 255];
-  };
-  const over = ([r, g, b, a], under) => [r, g, b].map((v, i) => v * a + under[i] * (1 - a));
-  const luminance = (colour) => {
-    const [r, g, b] = colour.map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (element) => {
-    if (element === null) return rgba(getComputedStyle(document.body).backgroundColor).slice(0, 3);
-    const colour = rgba(getComputedStyle(element).backgroundColor);
-    return colour[3] === 1 ? colour.slice(0, 3) : over(colour, behind(element.parentElement));
-  };
-  const results = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (walker.currentNode.data.trim() === "" || !element.checkVisibility({ visibilityProperty: true })) continue;
-    if (element.closest(".visually-hidden, .skip, noscript, :disabled")) continue;
-    const back = behind(element);
-    const [r, g, b, a] = rgba(getComputedStyle(element).color);
-    let alpha = a;
-    for (let at = element; at !== null; at = at.parentElement) alpha *= Number(getComputedStyle(at).opacity);
-    if (alpha === 0) continue;
-    const [light, dark] = [luminance(over([r, g, b, alpha], back)), luminance(back)].sort((x, y) => y - x);
-    results.push([(light + 0.05) / (dark + 0.05), `${element.className || element.tagName}: ${element.textContent}`]);
-  }
-  return results;
-}"""
-
 
 def assert_readable(page: Page) -> None:
-    contrasts = page.evaluate(CONTRASTS)
+    contrasts = probe(page, "contrasts")
     assert contrasts
     assert not [entry for entry in contrasts if entry[0] < 4.5]
 
@@ -74,9 +37,8 @@ def assert_named(page: Page) -> None:
     assert not [role for role, name in names if not name.strip()], names
 
 
-def furnish(url: str, window: Window, relay: Relay | None = None) -> None:
-    """A conversation in which everything is to be seen that the page can show."""
-    window.enter(relay.url if relay else url, "ada")
+def furnish(window: Window, url: str) -> None:
+    """Conversations in which everything is to be seen that the page can show."""
     window.join("annex")
     window.join("lobby")
     post(url, "linus", "lobby", ["Hello", "https://example.org/", "🎉"])
@@ -110,7 +72,9 @@ def test_every_text_stands_out_and_every_control_has_a_name(
     expect(page.get_by_role("alert")).not_to_be_empty()
     check()
     with Relay(url) as relay:
-        furnish(url, window, relay)
+        window.enter(relay.url, "ada")
+        check()
+        furnish(window, url)
         check()
         page.locator("#text").fill("x" * 4001)
         check()
@@ -142,7 +106,7 @@ def test_everything_by_keyboard_alone(url: str, ada: Window, grace: Window) -> N
         target = page.get_by_role("button", name=name).first
         for _ in range(30):
             page.keyboard.press("Shift+Tab" if back else "Tab")
-            assert page.evaluate(FOCUS_IS_VISIBLE), "the focus cannot be seen"
+            assert probe(page, "focusIsVisible"), "the focus cannot be seen"
             if target.evaluate("(element) => element === document.activeElement"):
                 return
         pytest.fail(f"Tab does not lead to {name}")
@@ -193,15 +157,6 @@ def test_everything_by_keyboard_alone(url: str, ada: Window, grace: Window) -> N
     expect(page.get_by_label("Your name")).to_be_focused()
 
 
-FOCUS_IS_VISIBLE = """() => {
-  const element = document.activeElement;
-  if (element === document.body) return true;
-  const around = element.closest(".box") ?? element;
-  const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(around);
-  return (outlineStyle !== "none" && parseFloat(outlineWidth) >= 1) || boxShadow !== "none";
-}"""
-
-
 def test_what_arrives_is_announced_and_what_is_scrolled_in_is_not(url: str, ada: Window) -> None:
     post(url, "linus", "lobby", [f"old {n}" for n in range(120)])
     ada.enter(url, "ada")
@@ -226,7 +181,7 @@ def test_a_phone(url: str, open_window: OpenWindow) -> None:
     page = window.page
 
     def fits() -> None:
-        assert page.evaluate(OVERFLOWING) == []
+        assert probe(page, "overflowing") == []
 
     page.goto(url)
     fits()
@@ -259,21 +214,7 @@ def test_a_phone(url: str, open_window: OpenWindow) -> None:
         expect(page.locator(drawer)).to_be_hidden()
         expect(page.get_by_role("button", name=opener)).to_be_focused()
 
-    targets = page.locator("button:visible").evaluate_all(
-        "(all) => all.map((b) => b.getBoundingClientRect()).filter((r) => Math.min(r.width, r.height) < 24)"
-    )
-    assert targets == [], "targets of a finger have 24 px at least (WCAG 2.2, 2.5.8)"
-
-
-# What reaches beyond the window, and texts that are cut off without an ellipsis.
-OVERFLOWING = """() => [...document.querySelectorAll("body *")].filter((element) => {
-  if (!element.checkVisibility({ visibilityProperty: true })) return false;
-  if (element.closest(".visually-hidden, .skip, svg")) return false;
-  const { left, right, width } = element.getBoundingClientRect();
-  if (width > 0 && (left < -0.5 || right > innerWidth + 0.5)) return true;
-  const cut = element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).overflowX !== "visible";
-  return cut && getComputedStyle(element).textOverflow !== "ellipsis" && element.tagName !== "INPUT";
-}).map((element) => element.id || element.className || element.tagName)"""
+    assert probe(page, "smallTargets") == []
 
 
 def test_chinese_without_a_word_of_english(url: str, open_window: OpenWindow) -> None:
@@ -282,7 +223,7 @@ def test_chinese_without_a_word_of_english(url: str, open_window: OpenWindow) ->
 
     def check() -> None:
         texts = [re.sub(r"wscore chat|ada|lobby|annex|nobody|Shift\+Enter|Enter|https://\S+", "", t)
-                 for t in page.evaluate(TEXTS)]  # fmt: skip
+                 for t in probe(page, "texts")]  # fmt: skip
         assert any(re.search(r"[\u4e00-\u9fff]", text) for text in texts)
         assert not [text for text in texts if re.search(r"[A-Za-z]{2,}", text)]
 
@@ -318,94 +259,7 @@ def test_chinese_without_a_word_of_english(url: str, open_window: OpenWindow) ->
     assert page.evaluate("document.documentElement.lang") == "zh-Hans"
 
 
-TEXTS = """() => [...document.querySelectorAll("body *, title")].flatMap((element) => {
-  if (element.closest("noscript, textarea")) return [];
-  const own = [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => node.data);
-  const said = ["aria-label", "title", "placeholder", "alt"].map((name) => element.getAttribute(name) ?? "");
-  const shown = element.checkVisibility() ? own : [];
-  return [...shown, ...said].filter((text) => text.trim() !== "");
-})"""
-
-
 def test_motion_is_left_out_where_it_is_not_wanted(url: str, open_window: OpenWindow) -> None:
     window = open_window(reduced_motion="reduce", **PHONE)
     window.enter(url, "ada")
-    moving = window.page.evaluate(
-        """() => [...document.querySelectorAll("*")].filter((element) => {
-          const { transitionDuration, animationName } = getComputedStyle(element);
-          return parseFloat(transitionDuration) > 0 || animationName !== "none";
-        }).length"""
-    )
-    assert moving == 0
-
-
-ATTACKS = [
-    '<img src=x onerror="window.attacked = true"><script>window.attacked = true</script>',
-    "&lt;b&gt;bold&lt;/b&gt;",
-    "</p></article><svg onload=window.attacked=true>",
-    "javascript:window.attacked=true",
-    "[click](javascript:window.attacked=true)",
-    'https://example.org/"onmouseover="window.attacked=true',
-    "https://bank.example@evil.example/",
-    "data:text/html,<script>window.attacked=true</script>",
-    "{{constructor.constructor('window.attacked=true')()}} ${window.attacked=true}",
-    "\u202egpj.exe \u2066https://example.org/\u202eevil",
-    "\u0000 \ufeff \u200b nothing to see",
-]
-
-
-def test_text_of_users_never_becomes_markup(url: str, ada: Window, grace: Window) -> None:
-    grace.enter(url, "grace")
-    grace.join("lobby")
-    ada.enter(url, "ada")
-    ada.join("lobby")
-    post(url, "constructor", "lobby", ATTACKS)
-    post(url, "__proto__", "lobby", ["a name that is a property of everything"])
-    ada.page.locator("#sidebar [data-action=new-direct]").click()
-    ada.page.locator("#ask-name").fill("<b>bold</b>")
-    ada.page.keyboard.press("Enter")
-    expect(ada.page.locator("#ask-error")).to_contain_text("1 to 64 letters")
-    ada.page.keyboard.press("Escape")
-    for room in ("__proto__", "constructor", "hasOwnProperty"):
-        ada.join(room)
-        ada.write("here")
-        ada.expect_texts("here")
-    ada.page.reload()
-    for room in ("__proto__", "constructor", "lobby"):
-        ada.open(room)
-    for window in (ada, grace):
-        page = window.page
-        expect(window.texts).to_have_count(len(ATTACKS) + 1)
-        assert window.texts.all_inner_texts()[0] == ATTACKS[0]
-        assert page.locator("#log").locator("img, script, b, iframe, [onerror], [onload]").count() == 0
-        links = page.locator("#log a").evaluate_all("(all) => all.map((a) => [a.protocol, a.host, a.rel])")
-        assert {tuple(link) for link in links} == {
-            ("https:", "example.org", "noopener noreferrer nofollow")
-        }
-        assert page.evaluate("window.attacked") is None
-
-
-def test_words_of_any_length_direction_and_kind_look_right(url: str, ada: Window) -> None:
-    ada.enter(url, "ada")
-    ada.join("lobby")
-    ada.join("غرفة")
-    arabic, zalgo = "مرحبا (hello) بالعالم!", "Z" + "\u0351\u036b\u0343" * 40
-    ada.write("x" * 500, arabic, f"English\n{arabic}", "👩‍👩‍👧‍👦 🇺🇳", zalgo, " indented\n\n  twice")
-    expect(ada.unsent).to_have_count(0)
-    assert ada.page.evaluate(OVERFLOWING) == []
-    starts = ada.texts.evaluate_all(
-        """(all) => all.map((text) => {
-          const range = document.createRange();
-          range.setStart(text.firstChild, 0);
-          range.setEnd(text.firstChild, 1);
-          const { left, right } = text.getBoundingClientRect();
-          return range.getBoundingClientRect().left > (left + right) / 2 ? "right" : "left";
-        })"""
-    )
-    assert starts[:3] == ["left", "right", "left"]
-    assert ada.texts.last.inner_text() == " indented\n\n  twice"
-    sizes = ada.texts.evaluate_all("(all) => all.map((t) => parseFloat(getComputedStyle(t).fontSize))")
-    assert sizes[3] > sizes[0] == sizes[4]
-    # Stacked marks do not reach into the messages around.
-    overflow = ada.page.locator("#log .message").nth(4)
-    expect(overflow).to_have_css("overflow-y", "clip")
+    assert probe(window.page, "moving") == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+
 import pytest
 from end_to_end.chat_page import Relay, Server, Window, serving
 from playwright.sync_api import Response, WebSocketRoute, expect
@@ -283,9 +284,7 @@ for (const storage of [localStorage, sessionStorage]) {
 
 
 @pytest.mark.parametrize("trouble", [BLOCKED, FULL], ids=["blocked", "full"])
-def test_a_browser_that_stores_nothing(
-    url: str, ada: Window, grace: Window, trouble: str
-) -> None:
+def test_a_browser_that_stores_nothing(url: str, ada: Window, grace: Window, trouble: str) -> None:
     ada.page.add_init_script(trouble)
     enter_lobby(url, ada, grace)
     expect(ada.notice).to_contain_text("This browser keeps nothing for this page")
@@ -317,6 +316,8 @@ def test_the_policy_is_strict_and_reaches_every_file(url: str, ada: Window) -> N
     refused = "() => { document.body.insertAdjacentHTML('beforeend', '<b>markup</b>'); }"
     with pytest.raises(Exception, match="TrustedHTML"):
         ada.page.evaluate(refused)
-    with ada.page.expect_console_message(lambda message: "policy violated: img-src" in message.text):
+    with ada.page.expect_console_message(
+        lambda message: "policy violated: img-src" in message.text
+    ):
         ada.page.evaluate("document.body.append(Object.assign(new Image(), { src: 'data:,' }))")
     ada.complaints.clear()

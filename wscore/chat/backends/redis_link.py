@@ -68,8 +68,8 @@ class Durability(NamedTuple):
         kept = {
             "off": "appendonly off: a Redis that dies takes all since its last snapshot with it",
             "always": "appendonly always: what is acknowledged survives a killed Redis",
-            "everysec": "appendonly everysec: power loss, or a kill while the disk is busy, takes up to"
-            " two seconds of what is acknowledged",
+            "everysec": "appendonly everysec: power loss, or a kill while the disk is busy, takes up"
+            " to two seconds of what is acknowledged",
             "no": "appendonly without fsync: power loss takes what the system had not written",
         }.get(self.appendonly, "Redis does not say whether it writes to disk")
         evicts = "; it may evict keys: set maxmemory-policy noeviction" if self.evicts else ""

@@ -290,6 +290,7 @@ async def open_chat(
     Error handling:
         Exceptions of the block pass unchanged and never in an exception group. What ended the
         client is raised by its methods, see `ChatClient`, or by the block's end if nobody got it.
+        After the block they raise `trio.ClosedResourceError`.
 
     Raises:
         ValueError: the URL is none of a chat, there is neither user nor token, or a session,
@@ -325,7 +326,10 @@ async def open_chat(
         # Only a cancellation from outside; it must not replace what the block raised.
         if error is None:
             raise
+    finally:
+        unheard = None if client.has_told else link.error
+        link.close()
     if error is not None:
         raise error
-    if link.error is not None and not client.has_told:
-        raise link.error
+    if unheard is not None:
+        raise unheard

@@ -138,12 +138,10 @@ class Following:
         start = log.begin(part, messages, asked)
         log.is_live = True
         if asked is None:
-            log.position = start  # also where the event finds no space: nothing may be missed
-            self.deliver(event, log, start)
-        else:
-            self.deliver(event)
-            if part.gap:
-                self.deliver(Gap(log.room, asked, start), log, start)
+            log.position = asked = start  # also where the event finds no space
+        self.deliver(event, log, asked)
+        if part.gap:
+            self.deliver(Gap(log.room, asked, start), log, start)
         for message in messages:
             self.follow(log, message)
 

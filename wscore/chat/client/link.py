@@ -28,9 +28,8 @@ Token = str | Callable[[], str | Awaitable[str]]
 # Close codes that blame the client (RFC 6455 section 7.4.1): it would be closed so again.
 _LASTING_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
 _TOKEN_EXPIRED = 4003
-_LASTING_REFUSALS = frozenset(
-    {"malformed", "unknown_type", "invalid_name", "name_taken", "forbidden"}
-)
+# Answers to a hello after which the same one may be accepted later.
+_TRANSIENT_REFUSALS = frozenset({"rate_limited", "unavailable", "internal"})
 _CLOSE_SECONDS = 2.0
 
 
@@ -102,10 +101,18 @@ class Link:
                     self._queue.put([Delivery(Disconnected(delay, end.reason, end.code))])
                 await trio.sleep(delay)
         except Exception as error:
-            self.error = error
-            self._dialogue.fail(error)
-            self._queue.end(error)
-            self._stopped.set()
+            self._end(error)
+
+    def close(self) -> None:
+        """Let nobody wait for what will not come, once `run` has ended."""
+        if self.error is None:
+            self._end(trio.ClosedResourceError("the chat was left"))
+
+    def _end(self, error: Exception) -> None:
+        self.error = error
+        self._dialogue.fail(error)
+        self._queue.end(error)
+        self._stopped.set()
 
     async def stop(self) -> None:
         """Take leave of the server, if it is there; `run` may have to be cancelled then."""
@@ -204,11 +211,10 @@ class Link:
         return _End(reason or f"closed with {code} ({error.reason.name})", code)
 
     def _judge_refusal(self, error: ChatError) -> Exception:
-        if error.code in _LASTING_REFUSALS:
-            return error
-        if error.code == "unauthorized":
-            if not callable(self._token_source) or self._is_token_fresh:
-                return error
+        if error.code in _TRANSIENT_REFUSALS:
+            return _End(str(error), delay=error.retry_after)
+        is_stale = callable(self._token_source) and not self._is_token_fresh
+        if error.code == "unauthorized" and is_stale:
             self._token = None
             return _End(error.reason, delay=0)
-        return _End(str(error), delay=error.retry_after)
+        return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TypeVar
 
 import msgspec
@@ -66,7 +67,8 @@ def decode_reply(message: str | bytes, kind: type[Reply]) -> Reply:
     Raises:
         ProtocolError: something is missing.
     """
-    return _checked(msgspec.json.Decoder(kind).decode, message)
+    decode: Callable[[str | bytes | Raw], Reply] = _reply_decoder(kind)
+    return _checked(decode, message)
 
 
 def decode_messages(rows: Sequence[Raw]) -> list[MessagePush]:
@@ -85,6 +87,11 @@ def decode_directs(rows: Sequence[Raw]) -> list[DirectPush]:
         ProtocolError: one of them is none.
     """
     return [_checked(_decode_direct, row) for row in rows]
+
+
+@cache
+def _reply_decoder(kind: type[Reply]) -> Callable[[str | bytes | Raw], Reply]:
+    return msgspec.json.Decoder(kind).decode
 
 
 def _checked(decode: Callable[[str | bytes | Raw], Decoded], data: str | bytes | Raw) -> Decoded:

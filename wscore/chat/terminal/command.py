@@ -82,7 +82,7 @@ async def _run(
         trio.CancelScope() as everything,
     ):
         talk = Talk(room, options.wait)
-        with open_console(talk.prompt) as console:
+        with open_console(talk.prompt, echoes=False) as console:
             async with trio.open_nursery() as nursery:
 
                 async def obey() -> None:

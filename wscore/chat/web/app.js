@@ -134,6 +134,7 @@ function drawEntry({ state, code, reason }) {
 function drawHead({ active, model }) {
   const room = active?.kind === "room";
   byId("title").textContent = active === null ? "" : room ? `# ${active.name}` : active.name;
+  byId("title").hidden = active === null;
   byId("subtitle").textContent = active !== null && room && active.count > 0 ? strings.present(active.count) : "";
   byId("leave").hidden = byId("show-members").hidden = byId("members").hidden = !room;
   const unread = [...model.conversations.values()].reduce((sum, conversation) => sum + model.unread(conversation), 0);

@@ -1,0 +1,47 @@
+"""An example as its users start it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import wscore
+
+
+def environment() -> dict[str, str]:
+    here = str(Path(wscore.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    return os.environ | {"PYTHONPATH": path}
+
+
+@contextmanager
+def running(name: str, *options: str) -> Iterator[str]:
+    """Start an example's server and yield its host and port; it must end well at SIGTERM."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"wscore.examples.{name}", "--port", "0", *options],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.fullmatch(r"http://(127\.0\.0\.1:\d+)/\n", line)
+        if found is None:
+            process.kill()
+        assert found, line + process.communicate()[1]
+        yield found[1]
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors, errors
+    finally:
+        process.kill()
+        process.communicate()

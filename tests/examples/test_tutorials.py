@@ -1,0 +1,386 @@
+"""The systems of the classic tutorials: what their pages and clients do; nothing crashes."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import websocket
+from end_to_end.chromium import running_chromium
+from examples.program import environment, running
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+NAMES = ["Bob", "张三", "with space", "a+b", "per%cent", "grüß/gott", "?"]
+
+
+def visit(address: str, path: str, **options: Any) -> ClientConnection:
+    return connect(f"ws://{address}{path}", proxy=None, close_timeout=5, **options)
+
+
+def silent(*clients: ClientConnection) -> None:
+    """Nothing came for these: a ping overtakes nothing."""
+    for client in clients:
+        assert client.ping().wait(10)
+        with pytest.raises(TimeoutError):
+            client.recv(timeout=0)
+
+
+def vanish(client: ClientConnection) -> None:
+    """Go without a word, so that the next thing sent meets a reset."""
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.socket.close()
+
+
+# group_chat
+
+
+def test_group_chat_tells_all_the_others() -> None:
+    with running("group_chat") as address, ExitStack() as stack:
+        one, two, three = (stack.enter_context(visit(address, "/ws")) for _ in range(3))
+        for text in ("hello", "", "你好", "x" * 100_000):
+            one.send(text)
+            assert [two.recv(timeout=10), three.recv(timeout=10)] == [text, text]
+        silent(one)
+        two.send(b"bytes are for nobody")
+        silent(one, three)
+        vanish(two)
+        one.send("still here")
+        assert three.recv(timeout=10) == "still here"
+
+
+def test_group_chat_keeps_what_it_said_for_one_who_waits_at_input() -> None:
+    with running("group_chat") as address, visit(address, "/ws") as other:
+        waiting = websocket.create_connection(f"ws://{address}/ws")
+        for n in range(100):
+            other.send(str(n))
+        assert [waiting.recv() for _ in range(100)] == [str(n) for n in range(100)]
+        waiting.shutdown()
+
+
+def test_a_client_that_never_answers_pings_stays() -> None:
+    with running("group_chat", "--ping-interval", "0.05") as address:
+        host, port = address.split(":")
+        with (
+            visit(address, "/ws") as other,
+            socket.create_connection((host, int(port)), timeout=30) as waiting,
+        ):
+            waiting.sendall(
+                b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+            received = b""
+            while received.count(b"\x89\x04") < 10:  # pings with payloads of four bytes
+                received += waiting.recv(65536)
+            other.send("still there?")
+            while not received.endswith(b"\x81\x0cstill there?"):
+                received += waiting.recv(65536)
+
+
+# direct_chat
+
+
+@pytest.fixture(scope="module")
+def direct() -> Iterator[str]:
+    with running("direct_chat") as address:
+        yield address
+
+
+@pytest.mark.parametrize("way", ["/ws/", "/my_ws/", "/privateChat/"])
+@pytest.mark.parametrize("name", NAMES)
+def test_direct_chat_passes_on_unchanged(direct: str, way: str, name: str) -> None:
+    path = way + quote(name, safe="+")
+    with visit(direct, "/privateChat/" + quote("Änne")) as one, visit(direct, path) as two:
+        for field in ("receiver", "to_user"):
+            text = f'{{"b": 1.0,  "{field}": {json.dumps(name)}, "a" : "\\u00e9 é"}}'
+            one.send(text)
+            assert two.recv(timeout=10) == text
+        two.send(json.dumps({"receiver": "Änne"}))
+        assert json.loads(one.recv(timeout=10)) == {"receiver": "Änne"}
+        silent(one, two)
+
+
+@pytest.mark.parametrize(
+    ("sent", "who", "what"),
+    [
+        ({"sender": "me", "receiver": "nobody", "data": "x"}, "sender", "data"),
+        ({"from_user": "me", "to_user": "nobody", "message": "x"}, "from_user", "message"),
+        ({"sender": "me", "receiver": "", "data": ""}, "sender", "data"),
+        ({"from_user": "me", "to_user": "", "message": "x"}, "from_user", "message"),
+        ({"sender": "me", "receiver": ["nobody"], "data": "x"}, "sender", "data"),
+        ({"data": "x"}, "sender", "data"),
+        ({}, "sender", "data"),
+    ],
+)
+def test_direct_chat_says_that_somebody_is_away(
+    direct: str, sent: Any, who: str, what: str
+) -> None:
+    with visit(direct, "/ws/me") as me:
+        me.send(json.dumps(sent))
+        answer = json.loads(me.recv(timeout=10))
+        assert set(answer) == {"error", who, what}
+        assert all(isinstance(value, str) and value for value in answer.values())
+        silent(me)
+
+
+BAD = ["", "no json", "[1]", '"text"', "null", "1", "{", "[" * 100_000, b"\xff\xfe"]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
+def test_direct_chat_answers_what_is_no_json(direct: str, bad: str | bytes) -> None:
+    with visit(direct, "/ws/me") as me, visit(direct, "/ws/other") as other:
+        me.send(bad)
+        answer = json.loads(me.recv(timeout=10))
+        # Readable on the pages of either kind.
+        assert set(answer) == {"error", "sender", "data", "from_user", "message"}
+        silent(me, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "message"),
+    [
+        ("direct_chat", "/ws/Bob", {"receiver": "Bob"}),
+        ("named_group_chat", "/groupchat/Bob", {"from_user": "x", "info": "y"}),
+    ],
+)
+def test_a_second_login_takes_the_name(name: str, path: str, message: Any) -> None:
+    with ExitStack() as stack:
+        address = stack.enter_context(running(name))
+        other = stack.enter_context(visit(address, path.replace("Bob", "other")))
+        first = stack.enter_context(visit(address, path))
+        second = stack.enter_context(visit(address, path))
+        with pytest.raises(ConnectionClosed):
+            first.recv(timeout=10)
+        other.send(json.dumps(message))
+        assert json.loads(second.recv(timeout=10)) == message
+        second.close()
+        with visit(address, path) as third:  # and the name is free again
+            other.send(json.dumps(message))
+            while json.loads(third.recv(timeout=10)) != message:
+                pass
+
+
+def test_direct_chat_outlives_a_receiver_that_vanished(direct: str) -> None:
+    with visit(direct, "/ws/me") as me, visit(direct, "/ws/gone") as gone:
+        vanish(gone)
+        for _ in range(3):
+            me.send(json.dumps({"receiver": "gone", "data": "x"}))
+        with visit(direct, "/ws/here") as here:
+            me.send(json.dumps({"receiver": "here", "data": "x"}))
+            assert json.loads(here.recv(timeout=10)) == {"receiver": "here", "data": "x"}
+
+
+# named_group_chat
+
+
+def test_named_group_chat_tells_everybody() -> None:
+    with running("named_group_chat") as address, ExitStack() as stack:
+        paths = ["/groupchat/" + quote(name) for name in ("张三", "b c")]
+        one, two = (stack.enter_context(visit(address, path)) for path in paths)
+        text = '{"from_user":  "张三", "info": ""}'
+        one.send(text)
+        assert one.recv(timeout=10) == two.recv(timeout=10) == text
+        for bad in BAD:
+            one.send(bad)
+            answer = json.loads(one.recv(timeout=10))
+            assert set(answer) == {"error", "from_user", "info"}
+        silent(one, two)
+
+
+# room_chat
+
+
+def test_room_chat_keeps_groups_apart() -> None:
+    with running("room_chat") as address, ExitStack() as stack:
+        paths = ["/room/1/", "/room/1", "/room/" + quote("二 2") + "/"]
+        one, same, other = (stack.enter_context(visit(address, path)) for path in paths)
+        for text in ("hello", "", '{"any": "thing"}'):
+            one.send(text)
+            assert one.recv(timeout=10) == same.recv(timeout=10) == text
+        silent(one, same, other)
+        other.send("x")
+        assert other.recv(timeout=10) == "x"
+
+
+# raw_handshake
+
+
+@pytest.mark.parametrize("way", ["hand", "library"])
+def test_raw_handshake_answers_each_text(way: str) -> None:
+    with running("raw_handshake", "--by", way) as address, visit(address, "/") as client:
+        for text in ("hello", "", "你好", "x" * 200, "y" * 70_000, "{}"):
+            client.send(text)
+            assert client.recv(timeout=10) == f"接收数据: {text}"
+        silent(client)
+        client.close(4000, "bye")
+        assert client.close_code == 4000
+
+
+# echo
+
+
+def test_echo() -> None:
+    with running("echo") as address:
+        with visit(address, "/any/path") as client:
+            for text in ("hello", ""):
+                client.send(text)
+                assert client.recv(timeout=10) == f"Server received: {text}"
+        ran = subprocess.run(
+            [
+                *(sys.executable, "-m", "wscore.examples.echo"),
+                *("--connect", f"ws://{address}/", "one", "two"),
+            ],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert ran.stdout == "Server received: one\nServer received: two\n"
+
+
+# All of them
+
+ALL = {
+    "group_chat": "/ws",
+    "direct_chat": "/ws/x",
+    "named_group_chat": "/groupchat/x",
+    "room_chat": "/room/x/",
+    "raw_handshake": "/",
+    "echo": "/",
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_example_outlives_what_is_thrown_at_it(name: str) -> None:
+    with running(name) as address:
+        host, port = address.split(":")
+        for data in (b"", b"\x16\x03\x01\x02\x00garbage\r\n\r\n", b"GET\r\n\r\n", b"\x00" * 70_000):
+            with socket.create_connection((host, int(port)), timeout=30) as raw:
+                raw.sendall(data)
+                raw.shutdown(socket.SHUT_WR)
+                try:
+                    while raw.recv(65536):
+                        pass
+                except ConnectionResetError:
+                    pass
+        for origin in ("null", "file://", "http://elsewhere.example:8080"):
+            with visit(address, ALL[name], origin=origin):
+                pass
+        if ALL[name] != "/":
+            with pytest.raises(InvalidStatus, match="404"):
+                visit(address, "/elsewhere")
+        with urllib.request.urlopen(f"http://{address}/", timeout=30) as response:
+            page = response.read().decode()
+            assert response.headers.get_content_type() == "text/html"
+        assert json.dumps(ALL[name].split("/")[1])[1:-1] in page
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://{address}/elsewhere", timeout=30)
+        # An occupied port is one clear line.
+        again = subprocess.run(
+            [sys.executable, "-m", f"wscore.examples.{name}", "--port", port],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (again.returncode, again.stdout) == (1, "")
+        assert again.stderr.startswith(f"cannot serve at 127.0.0.1 port {port}: ")
+        assert again.stderr.count("\n") == 1
+
+
+#: What is filled in on each page, what is typed, and what two visitors of it then see.
+PAGES: dict[str, tuple[dict[str, str], str, list[str]]] = {
+    "group_chat": ({}, "hi <b>", ["", "hi <b>"]),
+    "direct_chat": (
+        {"name": "a b", "to": "a b"},
+        "嗨",
+        ["closed: 4000 logged in elsewhere", '{"sender":"a b","receiver":"a b","data":"嗨"}'],
+    ),
+    "named_group_chat": (
+        {"name": "张三"},
+        "x",
+        ["closed: 4000 logged in elsewhere", '{"from_user":"张三","info":"x"}'],
+    ),
+    "room_chat": ({"group": "r/1"}, "x", ["x", "x"]),
+    "raw_handshake": ({}, "嗨", ["", "接收数据: 嗨"]),
+    "echo": ({}, "x", ["", "Server received: x"]),
+}
+
+
+@pytest.mark.browser
+def test_the_pages_in_a_browser() -> None:
+    with running_chromium() as browser:
+        for name, (fields, text, seen) in PAGES.items():
+            with running(name) as address:
+                pages = [browser.new_page() for _ in seen]
+                for page in pages:
+                    page.goto(f"http://{address}/")
+                    for field, value in fields.items():
+                        page.fill(f"#{field}", value)
+                    page.click("text=Connect")
+                    page.wait_for_selector("text=connected")
+                # The last one speaks.
+                pages[-1].fill("#text", text)
+                pages[-1].click("text=Send")
+                if name == "group_chat":
+                    pages.reverse()
+                for page, line in zip(pages, seen, strict=True):
+                    if line:
+                        page.wait_for_function(
+                            "line => [...document.querySelectorAll('#log li')]"
+                            ".some(li => li.textContent === line)",
+                            arg=line,
+                        )
+                    else:
+                        assert page.locator("#log li").count() == 1
+                for page in pages:
+                    page.close()
+
+
+@contextmanager
+def running_redis(folder: Path) -> Iterator[str]:
+    """A real Redis with nothing on disk."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["redis-server", "--port", str(port), "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert any("Ready to accept connections" in line for line in process.stdout)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_room_chat_shares_groups_through_redis(tmp_path: Path) -> None:
+    path = "/room/" + quote("二/:", safe="") + "/"
+    with ExitStack() as stack:
+        redis = stack.enter_context(ExitStack())
+        url = redis.enter_context(running_redis(tmp_path))
+        addresses = [stack.enter_context(running("room_chat", "--redis", url)) for _ in range(2)]
+        one, two = (stack.enter_context(visit(address, path)) for address in addresses)
+        other = stack.enter_context(visit(addresses[1], "/room/else/"))
+        for text in ("hello", "", "你好"):
+            one.send(text)
+            assert one.recv(timeout=10) == two.recv(timeout=10) == text
+        silent(one, two, other)
+        redis.close()
+        two.send("nobody hears this, and its sender is told")
+        with pytest.raises(ConnectionClosed):
+            two.recv(timeout=30)
+        assert two.close_code == 1013
+        silent(one)

@@ -1,0 +1,8 @@
+# The compiled twin has the Python twin's signatures; tests compare the two.
+from .trio._flow_py import (
+    MAX_UNSENT as MAX_UNSENT,
+    MESSAGES_PER_CHECKPOINT as MESSAGES_PER_CHECKPOINT,
+    Inbox as Inbox,
+    MessageChannel as MessageChannel,
+    SendQueue as SendQueue,
+)

@@ -1,0 +1,1 @@
+"""A folder for the module search path: there, ``wsproto`` is this package."""

@@ -1,0 +1,1 @@
+"""Programs to copy from: ``python -m wscore.examples.NAME``; each imports what it shows."""
