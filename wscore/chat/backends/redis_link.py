@@ -68,8 +68,8 @@ class Durability(NamedTuple):
         kept = {
             "off": "appendonly off: a Redis that dies takes all since its last snapshot with it",
             "always": "appendonly always: what is acknowledged survives a killed Redis",
-            "everysec": "appendonly everysec: power loss, or a kill while the disk is busy, takes up"
-            " to two seconds of what is acknowledged",
+            "everysec": "appendonly everysec: power loss, or a kill while the disk is busy, takes"
+            " up to two seconds of what is acknowledged",
             "no": "appendonly without fsync: power loss takes what the system had not written",
         }.get(self.appendonly, "Redis does not say whether it writes to disk")
         evicts = "; it may evict keys: set maxmemory-policy noeviction" if self.evicts else ""
@@ -160,13 +160,14 @@ class Link:
             del self._reads[:_READS_TOGETHER]
             if not self._reads:
                 self._arrival = trio.Event()
+            found: Sequence[Reply | Unavailable]
+            found = [Unavailable(f"{self.place}: the connection was given up")] * len(taken)
             try:
-                replies = await self._ask(self._reader, [command for command, _ in taken])
+                found = await self._ask(self._reader, [command for command, _ in taken])
             except Unavailable as error:
-                for _, answer in taken:
-                    answer.set(error)
-            else:
-                for (_, answer), reply in zip(taken, replies, strict=True):
+                found = [error] * len(taken)
+            finally:
+                for (_, answer), reply in zip(taken, found, strict=True):
                     answer.set(reply)
 
     async def _ask(self, line: _Line, commands: Sequence[Command]) -> list[Reply]:
