@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import pytest
 import trio
 from chat.client import ChatClient, Json
 from chat.plain_http import ask
-from chat.process import Server, serving
+from chat.process import Server, command, environment, serving
 from chat.redis_server import RedisServer, redis_server
 
 ALWAYS = "--appendonly", "yes", "--appendfsync", "always"
@@ -150,3 +151,85 @@ async def test_it_says_what_an_ok_means(tmp_path: Path, own: RedisServer) -> Non
         metrics = (await ask(server.port, "GET", "/metrics")).body.decode()
         assert 'wscore_chat_engine_info{engine="redis"} 1.0' in metrics
         assert (await server.end(signal.SIGTERM)) == (0, "")
+
+
+# --- Workers --------------------------------------------------------------------------------
+
+
+def children(pid: int) -> set[int]:
+    """The processes that one started."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return {int(child) for child in found.split()}
+
+
+def is_alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def until_gone(pids: set[int]) -> None:
+    with trio.fail_after(60):
+        while any(map(is_alive, pids)):  # noqa: ASYNC110
+            await trio.sleep(0.01)
+
+
+async def say_hello(server: Server) -> None:
+    """Somebody gets in, whoever of the workers takes them."""
+    async with server.client() as client:
+        await user(client, "Anna")
+        await client.ok("post", room="r", text="x")
+
+
+async def test_workers_share_a_port_and_are_replaced(tmp_path: Path, own: RedisServer) -> None:
+    arguments = "--engine", own.url, "--workers", "3", "--log-level", "error"
+    async with serving(tmp_path, *arguments) as server:
+        workers = children(server.process.pid)
+        assert len(workers) == 3
+        for victim in workers:
+            os.kill(victim, signal.SIGKILL)
+        with trio.fail_after(60):
+            while len(children(server.process.pid) - workers) < 3:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        await say_hello(server)
+        replaced = children(server.process.pid)
+        async with server.client() as anna:
+            await user(anna, "Anna")
+            status, stderr = await server.end(signal.SIGTERM)
+            assert await anna.closed() == 1012
+        assert status == 0
+        assert stderr.count("there will be another") == 3
+        assert "Traceback" not in stderr
+        await until_gone(replaced)
+
+
+async def test_workers_end_with_their_parent(tmp_path: Path, own: RedisServer) -> None:
+    async with serving(tmp_path, "--engine", own.url, "--workers", "2") as server:
+        workers = children(server.process.pid)
+        await say_hello(server)
+        server.process.kill()
+        await until_gone(workers)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("--workers", "2"), 2, "need --engine"),
+        (("--workers", "2", "--engine", "redis://127.0.0.1:1"), 1, "cannot use redis://"),
+    ],
+)
+async def test_workers_that_cannot_start(
+    tmp_path: Path, arguments: tuple[str, ...], status: int, words: str
+) -> None:
+    process = await trio.run_process(
+        command("--port", "0", *arguments),
+        capture_stderr=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment(),
+    )
+    said = process.stderr.decode()
+    assert (process.returncode, "Traceback" in said) == (status, False)
+    assert words in said

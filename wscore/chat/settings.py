@@ -49,6 +49,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             extra={"metavar": "N"},
         ),
     ] = 0
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="processes that share the port; more than one need --engine",
+            extra={"metavar": "N"},
+        ),
+    ] = 1
     origin: Annotated[
         tuple[Annotated[str, Meta(pattern=_ORIGIN)], ...],
         Meta(
