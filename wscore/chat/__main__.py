@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import ssl
@@ -113,6 +114,8 @@ def _redis(settings: Settings, url: str) -> Backend:
         from .backends.redis import RedisBackend
     except ModuleNotFoundError:
         raise SettingError("engine: Redis needs coredis: pip install 'wscore[redis]'") from None
+    # It logs tracebacks of attempts to connect that were cancelled; what matters is an Unavailable.
+    logging.getLogger("coredis").setLevel(logging.CRITICAL + 1)
     try:
         return RedisBackend(
             url,
