@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 from types import ModuleType
 
 import pytest
@@ -15,6 +16,10 @@ settings.register_profile("thorough", deadline=None, max_examples=2000)
 # The same few each time: what is covered must not be chance.
 settings.register_profile("coverage", deadline=None, max_examples=10, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "wscore"))
+
+# A shell's background job ignores Ctrl-C, and so would every program that a test starts from there.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REQUIRE_EXT = os.environ.get("WSCORE_REQUIRE_EXT", "") not in ("", "0")
 
