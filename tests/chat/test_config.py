@@ -19,7 +19,7 @@ VALUES: dict[str, list[tuple[str, object]]] = {
     "data": [("a.db", "a.db"), (":memory:", ":memory:"), ("7", "7")],
     "engine": [(f"redis://{n}:6379/0",) * 2 for n in "abc"],
     "redis_wait": [("1", 1), ("2", 2), ("3", 3)],
-    "workers": [("1", 1), ("2", 2), ("3", 3)],
+    "workers": [("2", 2), ("3", 3), ("4", 4)],
     "origin": [(f"https://{n}.test", (f"https://{n}.test",)) for n in "abc"],
     "tls_cert": [(n, n) for n in "abc"],
     "tls_key": [(n, n) for n in "abc"],
