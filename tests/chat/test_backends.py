@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from chat.record import Record
+from chat.redis_server import kind_of
 
 from wscore.chat.backends.base import (
     Backend,
@@ -24,6 +25,7 @@ from wscore.chat.backends.base import (
     Stored,
 )
 from wscore.chat.backends.memory import MemoryBackend
+from wscore.chat.backends.redis import RedisBackend
 from wscore.chat.backends.sqlite import SQLiteBackend
 from wscore.chat.model import Entry, Log, Name, inbox_log, room_log
 
@@ -45,16 +47,17 @@ class Store(Record):
         return (await self.backend.read_after(log, 0, 10**9, 10**6)).entries
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def kind(request: pytest.FixtureRequest) -> str:
-    kind = request.param
-    assert isinstance(kind, str)
-    return kind
+    """What back-end there is to be: a kind, or the URL of a Redis."""
+    return kind_of(request)
 
 
 def make(kind: str, path: Path, max_rooms: int = 100, max_users: int = 100) -> Backend:
     if kind == "memory":
         return MemoryBackend(max_rooms=max_rooms, max_users=max_users)
+    if kind.startswith("redis:"):
+        return RedisBackend(kind, prefix=str(path), max_rooms=max_rooms, max_users=max_users)
     return SQLiteBackend(path / "chat.db", max_rooms=max_rooms, max_users=max_users)
 
 
@@ -63,6 +66,8 @@ async def store(kind: str, tmp_path: Path) -> AsyncIterator[Store]:
     """An open store that knows Anna, Bob and a room."""
     store = Store(make(kind, tmp_path))
     async with store.backend.open(store):
+        for log in inbox_log("anna"), inbox_log("bob"), room_log("room"):
+            store.backend.follow(log)
         await store.backend.write([Claim(ANNA, b"a"), Claim(BOB, b"b"), OpenRoom(ROOM)])
         yield store
 
@@ -298,6 +303,7 @@ async def test_entries_can_be_read_when_they_are_announced(kind: str, tmp_path: 
                     nursery.start_soon(look, entry.offset)
 
         async with backend.open(Looker()):
+            backend.follow(log)
             await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
             for n in range(10):
                 await backend.write([post(str(n), str(n))])

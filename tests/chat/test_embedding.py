@@ -207,6 +207,7 @@ async def test_health_follows_the_last_write(
             return status, json.loads(body)
 
         good = {"status": "ok", "uptime": 0, "connections": 0, "store": "ok"}
+        good["engine"] = "memory"
         assert await health() == (200, good)
         anna = await chat.user("Anna", room="r")
         mock_clock.jump(5)
@@ -214,6 +215,7 @@ async def test_health_follows_the_last_write(
         backend.is_full = True
         assert await anna.error("post", room="r", text="t") == "unavailable"
         bad = {"status": "unavailable", "store": "unavailable", "uptime": 5, "connections": 1}
+        bad["engine"] = "memory"
         assert await health() == (503, bad)
         assert samples((await plain(chat, "/metrics"))[1].decode())["store_available",] == 0
         backend.is_full = False

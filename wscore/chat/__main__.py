@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 import ssl
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import trio
 
@@ -19,6 +23,7 @@ from .backends.check import check
 from .config import Parser, add_options, load
 from .protocol import SUBPROTOCOL
 from .settings import SettingError, Settings
+from .workers import Place, listen, supervise
 
 _MEMORY = ":memory:"
 
@@ -39,11 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _check(settings.data)
         logs.configure(settings.log_level, settings.log_format)
         ssl_context = _ssl_context(settings)
-        chat = _chat(settings, new_epochs=arguments.new_epochs)
+        backend = _backend(settings, new_epochs=arguments.new_epochs)
+        chat = _chat(settings, backend)
     except SettingError as error:
         return _fail(str(error), 2)
     try:
-        return trio.run(_run, chat, settings, ssl_context)
+        if settings.workers > 1:
+            return _run_workers(chat, backend, settings, ssl_context)
+        host, port = settings.host, settings.port
+        serve = partial(chat.serve, host, port, ssl_context=ssl_context)
+        return trio.run(_run, serve, settings, partial(_announce, chat, backend, settings))
     except KeyboardInterrupt:  # before the signals were ours
         return 0
 
@@ -69,10 +79,9 @@ def _parser() -> Parser:
     return parser
 
 
-def _chat(settings: Settings, *, new_epochs: bool) -> ChatServer:
+def _chat(settings: Settings, backend: Backend) -> ChatServer:
     rate, burst, presence = settings.rate, settings.burst, settings.presence_limit
     limits = Limits(rate=rate, burst=burst, presence=presence)
-    backend = _backend(settings, new_epochs=new_epochs)
     authenticate = _authenticate(settings)
     try:
         return ChatServer(
@@ -83,7 +92,13 @@ def _chat(settings: Settings, *, new_epochs: bool) -> ChatServer:
 
 
 def _backend(settings: Settings, *, new_epochs: bool) -> Backend:
-    kind: Callable[..., Backend] = MemoryBackend
+    if settings.engine is not None:
+        if new_epochs:
+            raise SettingError("--new-epochs: with Redis, DEL {wscore}:life does that")
+        return _redis(settings, settings.engine)
+    if settings.workers > 1:
+        raise SettingError("workers: several processes need --engine")
+    kind: Callable[..., MemoryBackend | SQLiteBackend] = MemoryBackend
     if settings.data != _MEMORY:
         kind = partial(SQLiteBackend, settings.data, new_epochs=new_epochs)
     return kind(
@@ -92,6 +107,26 @@ def _backend(settings: Settings, *, new_epochs: bool) -> Backend:
         keep_messages=settings.keep_messages,
         keep_days=settings.keep_days,
     )
+
+
+def _redis(settings: Settings, url: str) -> Backend:
+    try:
+        from .backends.redis import RedisBackend
+    except ModuleNotFoundError:
+        raise SettingError("engine: Redis needs coredis: pip install 'wscore[redis]'") from None
+    # It logs tracebacks of attempts to connect that were cancelled; what matters is an Unavailable.
+    logging.getLogger("coredis").setLevel(logging.CRITICAL + 1)
+    try:
+        return RedisBackend(
+            url,
+            replicas=settings.redis_wait,
+            max_rooms=settings.max_rooms,
+            max_users=settings.max_users,
+            keep_messages=settings.keep_messages,
+            keep_days=settings.keep_days,
+        )
+    except ValueError as error:
+        raise SettingError(f"engine: {error}") from None
 
 
 def _authenticate(settings: Settings) -> Authenticate:
@@ -138,31 +173,97 @@ def _check(path: str) -> int:
     return 1 if faults else 0
 
 
-async def _run(chat: ChatServer, settings: Settings, ssl_context: ssl.SSLContext | None) -> int:
-    host, port = settings.host, settings.port
-    serve = partial(chat.serve, host, port, ssl_context=ssl_context)
-    async with trio.open_nursery() as nursery:
-        try:
-            await nursery.start(serve_until_signal, serve)
-        except CannotOpen as error:
-            return _fail(str(error), 1)
-        except OSError as error:
-            reason = error.strerror or error
-            return _fail(f"cannot listen at {host} port {port}: {reason}", 1)
-        _announce(chat, settings, is_secure=ssl_context is not None)
+def _run_workers(
+    chat: ChatServer, backend: Backend, settings: Settings, ssl_context: ssl.SSLContext | None
+) -> int:
+    """Serve in several processes, which share nothing but the port and the engine."""
+    try:
+        sockets = listen(settings.host, settings.port)
+    except OSError as error:
+        return _fail(_cannot_listen(settings, error), 1)
+
+    def work(place: Place) -> int:
+        announce = partial(_announce, chat, backend, settings) if place.is_first else _say_nothing
+        return trio.run(_work, chat, settings, sockets, ssl_context, announce, place.lifeline)
+
+    return supervise(settings.workers, work)
+
+
+async def _work(
+    chat: ChatServer,
+    settings: Settings,
+    sockets: Sequence[socket.socket],
+    ssl_context: ssl.SSLContext | None,
+    announce: Callable[[], None],
+    lifeline: int,
+) -> int:
+    listeners: list[trio.abc.Listener[Any]] = []
+    for each in sockets:
+        plain = trio.SocketListener(trio.socket.from_stdlib_socket(each))
+        listeners.append(
+            plain
+            if ssl_context is None
+            else trio.SSLListener(plain, ssl_context, https_compatible=True)
+        )
+    trio.lowlevel.spawn_system_task(_stop_with_parent, chat, lifeline)
+    return await _run(partial(chat.serve_listeners, listeners), settings, announce)
+
+
+async def _stop_with_parent(chat: ChatServer, lifeline: int) -> None:
+    await trio.lowlevel.wait_readable(lifeline)
+    chat.stop()
+
+
+def _say_nothing() -> None:
+    """What those do that are not the first."""
+
+
+async def _run(
+    serve: Callable[..., Awaitable[object]], settings: Settings, announce: Callable[[], None]
+) -> int:
+    try:
+        await serve_until_signal(serve, task_status=_Started(announce))
+    except CannotOpen as error:
+        return _fail(str(error), 1)
+    except OSError as error:
+        return _fail(_cannot_listen(settings, error), 1)
     return 0
 
 
-def _announce(chat: ChatServer, settings: Settings, *, is_secure: bool) -> None:
-    """Say on stdout what is served and where the data lies."""
+class _Started:
+    """Does something when the server listens, if it ever does: a signal may come before."""
+
+    def __init__(self, announce: Callable[[], None]) -> None:
+        self._announce = announce
+
+    def started(self, value: object = None) -> None:
+        self._announce()
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> str:
+    reason = error.strerror or error
+    return f"cannot listen at {settings.host} port {settings.port}: {reason}"
+
+
+def _announce(chat: ChatServer, backend: Backend, settings: Settings) -> None:
+    """Say on stdout what is served, where the data lies, and what an ok means."""
     endpoint = chat.listeners[0]
     assert isinstance(endpoint, Endpoint), "a TCP listener has a port"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     place = f"{host}:{endpoint.port}"
-    http, websocket = ("https", "wss") if is_secure else ("http", "ws")
-    data = settings.data if settings.data == _MEMORY else Path(settings.data).absolute()
-    print(f"wscore chat on {http}://{place}/ (data: {data})")
-    print(f"WebSocket at {websocket}://{place}/ws, subprotocol {SUBPROTOCOL}", flush=True)
+    http, websocket = ("https", "wss") if settings.tls_cert else ("http", "ws")
+    print(f"wscore chat on {http}://{place}/ (data: {_data(settings)})")
+    print(f"WebSocket at {websocket}://{place}/ws, subprotocol {SUBPROTOCOL}")
+    health = backend.health()
+    print(f"Messages are kept by {health.engine}: {health.promise}", flush=True)
+
+
+def _data(settings: Settings) -> str:
+    """Where the data lies, without secrets."""
+    if settings.engine is not None:
+        parts = urlsplit(settings.engine)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    return settings.data if settings.data == _MEMORY else str(Path(settings.data).absolute())
 
 
 def _fail(message: str, status: int) -> int:

@@ -34,7 +34,7 @@ class Exchange:
         self.backend = backend
         self.limits = limits
         self.gate = gate
-        self.hub = Hub(limits)
+        self.hub = Hub(limits, backend.follow, backend.unfollow)
         self.journal = Journal(backend, self._deliver_batch)
         self._announced: list[tuple[Log, Entry]] = []
         self._outboxes: dict[int, Outbox] = {}

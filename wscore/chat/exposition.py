@@ -51,6 +51,11 @@ class _Once(Collector):
         yield gauge("rooms", "Rooms with somebody present", now.rooms)
         yield gauge("queue_bytes", "Bytes that wait to be sent, on all connections", now.queued)
         yield gauge("store_available", "1 if the last write was stored", store.is_available)
+        engine = GaugeMetricFamily(
+            "wscore_chat_engine_info", "What keeps the messages", labels=["engine"]
+        )
+        engine.add_metric([store.health().engine], 1)
+        yield engine
         yield gauge("start_time_seconds", "When the server started, since 1970", now.started)
         for name, label, text, counts in (
             ("messages", "kind", "Messages stored", store.messages),

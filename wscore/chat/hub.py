@@ -11,7 +11,7 @@ equals the channel's offset, and both are looked at without a wait in between.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -104,10 +104,19 @@ class Hub:
 
     Args:
         limits: ``presence`` and ``joined`` are obeyed here.
+        follow: called with a log before anybody follows it,
+        unfollow: and when nobody does any more.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        follow: Callable[[Log], None] = lambda log: None,
+        unfollow: Callable[[Log], None] = lambda log: None,
+    ) -> None:
         self._limits = limits
+        self._follow = follow
+        self._unfollow = unfollow
         self._connections: dict[int, _Connection] = {}
         self._channels: dict[Log, _Channel] = {}
         self._recount: set[Log] = set()
@@ -203,6 +212,7 @@ class Hub:
         channel = self._channels.get(log)
         if channel is None:
             channel = self._channels[log] = _Channel(log)
+            self._follow(log)
         if connection in channel.live:
             channel.live.remove(connection)
             channel.cursors[connection] = channel.offset
@@ -249,6 +259,7 @@ class Hub:
         deliveries = self._exit(connection, channel)
         if not channel.live and not channel.cursors:
             del self._channels[log]
+            self._unfollow(log)
             self._recount.discard(log)
         return deliveries
 

@@ -23,7 +23,6 @@ class WatchedBackend:
         backend: the one that does the work.
 
     Attributes:
-        is_available: whether the last write, if there was one, was carried out.
         messages: those that were stored, by ``room`` or ``direct``.
         failures: batches that were not written.
         seconds: how long writing took in all.
@@ -34,14 +33,23 @@ class WatchedBackend:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.open = backend.open
+        self.follow = backend.follow
+        self.unfollow = backend.unfollow
         self.read_after = backend.read_after
         self.read_before = backend.read_before
         self.rooms = backend.rooms
-        self.is_available = True
+        self.health = backend.health
+        self._wrote = True
         self.messages: Counter[str] = Counter(room=0, direct=0)
         self.failures = 0
         self.seconds = 0.0
         self.buckets = [0] * (len(BUCKETS) + 1)
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it answers, or, if it cannot tell, whether the last write was carried out."""
+        is_reachable = self.health().is_reachable
+        return self._wrote if is_reachable is None else is_reachable
 
     async def write(self, batch: Sequence[Command]) -> list[Result]:
         """See `base.Backend.write`."""
@@ -49,13 +57,13 @@ class WatchedBackend:
         try:
             results = await self._backend.write(batch)
         except Exception:
-            self.is_available = False
+            self._wrote = False
             self.failures += 1
             raise
         taken = time.perf_counter() - begin
         self.seconds += taken
         self.buckets[bisect_left(BUCKETS, taken)] += 1
-        self.is_available = True
+        self._wrote = True
         for command, result in zip(batch, results, strict=True):
             if isinstance(result, Stored) and not result.duplicate:
                 self.messages["room" if isinstance(command, PostTo) else "direct"] += 1

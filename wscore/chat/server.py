@@ -263,6 +263,7 @@ class ChatServer(trio.abc.AsyncResource):
             "uptime": round(trio.current_time() - self._since, 3),
             "connections": len(self._peers),
             "store": state,
+            "engine": self._store.health().engine,
         }
         status = 200 if self._store.is_available else 503
         return Report(status, b"application/json", json.dumps(health).encode() + b"\n")

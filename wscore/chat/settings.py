@@ -28,6 +28,36 @@ class Settings(Struct, frozen=True, kw_only=True):
             extra={"metavar": "PATH"},
         ),
     ] = "chat.db"
+    engine: Annotated[
+        Annotated[str, Meta(pattern=r"^(redis|rediss|unix)://.")] | None,
+        Meta(
+            description="Redis that keeps everything in place of a file, for several processes; a"
+            " password is better given in the variable",
+            extra={
+                "metavar": "URL",
+                "expected": "a URL like redis://host:6379/0",
+                "secret": True,
+            },
+        ),
+    ] = None
+    redis_wait: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100,
+            description="replicas that must have a message before it counts as stored",
+            extra={"metavar": "N"},
+        ),
+    ] = 0
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="processes that share the port; more than one need --engine",
+            extra={"metavar": "N"},
+        ),
+    ] = 1
     origin: Annotated[
         tuple[Annotated[str, Meta(pattern=_ORIGIN)], ...],
         Meta(

@@ -5,11 +5,15 @@ A back-end keeps logs, names and session secrets. What an author has to satisfy:
 * **Order.** `Backend.write` is called with one batch at a time. Its commands take effect in
   the order given, each one wholly or not at all. Offsets of a log are 1, 2, 3, ... without holes.
 * **Durability.** When `write` returns, what it reports as stored survives whatever the back-end
-  promises to survive. When it raises `Unavailable`, nothing of the batch was stored; a later
-  call may succeed without further ado.
-* **Announcement.** Every new entry is announced to the `Listener` given to `open`: on the thread
-  of the event loop, in offset order within a log, once, after it is durable and before the
-  `write` that stored it returns. A duplicate is not announced again.
+  promises to survive. When it raises `Unavailable`, nothing of the batch was stored - or, where
+  the store is behind a network, nobody knows; a later call may succeed without further ado, and
+  one with the same message ids finds what was stored.
+* **Announcement.** Every new entry of a log that is followed is announced to the `Listener` given
+  to `open`: on the thread of the event loop, in offset order within a log, once, after it is
+  durable and, where this back-end's `write` stored it, before that returns. A duplicate is not
+  announced again. A store that others write to announces what they stored as soon as it hears of
+  it, in and between writes; the head that a `Claimed` or `Opened` gives of a log that is followed
+  is never beyond what was announced.
 * **Epochs.** A log's epoch names one life of it: a position in it means one message for ever. A
   back-end that finds that it lost a log, or had to begin it anew, gives it a new epoch, and tells
   the listener before anything else of that log.
@@ -123,7 +127,10 @@ class Listener(Protocol):
         """These entries were stored, in this order; those of one commit come together."""
 
     def reset(self, logs: Collection[Log] | None) -> None:
-        """These logs, or all, began a new epoch: what was known of them is void."""
+        """These logs, or all, began a new epoch, or can be followed no further.
+
+        What was known of them is void.
+        """
 
 
 class Page(NamedTuple):
@@ -140,8 +147,25 @@ class RoomHead(NamedTuple):
     offset: int
 
 
+class Health(NamedTuple):
+    """What a store knows of itself.
+
+    Attributes:
+        engine: what it is, in a word.
+        is_reachable: whether it answers; None: that shows when something is written.
+        promise: what it means that something is stored; one line for the operator.
+    """
+
+    engine: str
+    is_reachable: bool | None
+    promise: str
+
+
 class Backend(Protocol):
     """A store of logs; see the module's docstring for the contract."""
+
+    def health(self) -> Health:
+        """How it is, without waiting; to be asked once it is open."""
 
     def open(self, listener: Listener) -> AbstractAsyncContextManager[None]:
         """Open the store for the time of the context.
@@ -149,6 +173,15 @@ class Backend(Protocol):
         Raises:
             CannotOpen: the store cannot be used.
         """
+
+    def follow(self, log: Log) -> None:
+        """Announce what comes after the head that a `Claim` or `OpenRoom` next tells of this log.
+
+        To be called before that; the back-end may announce other logs, too.
+        """
+
+    def unfollow(self, log: Log) -> None:
+        """Nobody needs this log any more."""
 
     async def write(self, batch: Sequence[Command]) -> list[Result]:
         """Carry out commands.

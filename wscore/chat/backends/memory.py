@@ -131,6 +131,16 @@ class MemoryBackend:
             self._logs[log] = _Kept(kept.name, kept.secret)
         self._listener.reset(logs)
 
+    def health(self) -> base.Health:
+        """See `base.Backend.health`."""
+        return base.Health("memory", None, "nothing survives the end of the process")
+
+    def follow(self, log: Log) -> None:
+        """See `base.Backend.follow`: every log is announced."""
+
+    def unfollow(self, log: Log) -> None:
+        """See `base.Backend.unfollow`."""
+
     async def write(self, batch: Sequence[base.Command]) -> list[Result]:
         """See `base.Backend.write`."""
         assert self._listener is not None, "the store is not open"

@@ -139,6 +139,16 @@ class SQLiteBackend:
 
     # --- Writing ----------------------------------------------------------------------------
 
+    def health(self) -> base.Health:
+        """See `base.Backend.health`."""
+        return base.Health("sqlite", None, "what is acknowledged survives power loss")
+
+    def follow(self, log: Log) -> None:
+        """See `base.Backend.follow`: every log is announced."""
+
+    def unfollow(self, log: Log) -> None:
+        """See `base.Backend.unfollow`."""
+
     async def write(self, batch: Sequence[base.Command]) -> list[Result]:
         """See `base.Backend.write`."""
         if self._was_read_only:

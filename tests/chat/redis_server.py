@@ -1,0 +1,85 @@
+"""A real redis-server, which tests start, stop, pause and kill."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+_SECONDS = 20
+
+
+class RedisServer:
+    """A server on a port of its own, which stays the same when it is started again."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._folder = folder
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        program = shutil.which("redis-server")
+        assert program is not None, "redis-server is missing: apt-get install redis-server"
+        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        command = [program, *place, "--save", "", *self._options]
+        with (self._folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + _SECONDS
+        while not self.ask("PING").startswith(("+PONG", "-NOAUTH")):
+            assert self._process.poll() is None, (self._folder / "redis.log").read_text()
+            assert time.monotonic() < deadline, "redis-server does not get ready"
+            time.sleep(0.01)
+
+    def ask(self, *words: str) -> str:
+        """Send one command on a connection of its own; returns the first line of the answer."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=_SECONDS) as connection:
+                connection.sendall(" ".join(words).encode() + b"\r\n")
+                return connection.makefile("rb").readline().decode().rstrip()
+        except ConnectionError as error:
+            return str(error)
+
+    def send_signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill -9, and wait until it is gone."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+
+
+def kind_of(request: pytest.FixtureRequest) -> str:
+    """The parameter of a fixture that names a kind of back-end; for Redis the URL of one."""
+    if request.param == "redis":
+        url: str = request.getfixturevalue("redis").url
+        return url
+    kind: str = request.param
+    return kind
+
+
+@contextmanager
+def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
+    """Start one, and kill it at the end."""
+    server = RedisServer(folder, *options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()

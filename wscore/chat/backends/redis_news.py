@@ -1,0 +1,259 @@
+"""What other processes stored: which logs are followed here, and how far they were announced.
+
+Imports `base` and `redis_link`. Redis says on a channel for each log that it has a new entry; this
+only says when to look. What is announced is read from the log itself, from the last announced
+offset on, and a heartbeat looks at every followed log, too: a wake-up that was lost, or a
+subscription that is down, costs some seconds and no entry.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import trio
+from coredis.patterns.pubsub import PubSub
+
+from wscore.chat.model import Entry, Head, Log
+
+from .base import Listener, Unavailable
+from .redis_link import Command, Link, Reply
+
+logger = logging.getLogger("wscore.chat")
+
+_HEARTBEAT = 2.0
+_PAUSE = 0.5
+"""Before the next try to subscribe."""
+_PAGE = 200
+"""How many entries of a log are read at a time."""
+_SUBSCRIBED_TOGETHER = 1000
+
+
+@dataclass(slots=True, eq=False)
+class Followed:
+    """A log that is followed, and how far it was announced; no epoch: its head was not seen yet."""
+
+    epoch: str | None = None
+    offset: int = 0
+
+
+class News:
+    """Announces each entry of the followed logs once, in order.
+
+    Args:
+        link: to Redis.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._listener: Listener | None = None
+        self._logs: dict[Log, Followed] = {}
+        self._due: dict[Log, float] = {}  # which to look at, if not announced so far meanwhile
+        self._arrival = trio.Event()
+        self._changed = trio.Event()
+        self._channel = f"{link.prefix}news:"
+
+    # --- Who follows what -------------------------------------------------------------------
+
+    def follow(self, log: Log) -> None:
+        """Announce this log from where its head is seen first."""
+        if log not in self._logs:
+            self._logs[log] = Followed()
+            self._changed.set()
+
+    def unfollow(self, log: Log) -> None:
+        """Let go of it."""
+        if self._logs.pop(log, None) is not None:
+            self._changed.set()
+
+    def epoch(self, log: Log) -> str:
+        """The epoch that is followed, or nothing."""
+        followed = self._logs.get(log)
+        return (followed and followed.epoch) or ""
+
+    def seen(self, log: Log, head: Head) -> Head:
+        """Redis said where a log ends.
+
+        Returns:
+            Where it ends as far as it was announced, for a log that is followed: what is between
+            will be announced, and whoever was told of it as past would get it twice.
+        """
+        followed = self._logs.get(log)
+        if followed is None:
+            return head
+        if followed.epoch is None:
+            followed.epoch, followed.offset = head
+        elif head.offset > followed.offset:
+            self.wake(log, head.offset)
+        return Head(followed.epoch, followed.offset)
+
+    def wake(self, log: Log, offset: int) -> None:
+        """There may be entries up to this offset; look soon."""
+        followed = self._logs.get(log)
+        if followed is not None and offset > followed.offset:
+            self._look([log], offset)
+
+    def doubt(self, log: Log) -> None:
+        """This log may have been lost; look soon."""
+        self._look([log])
+
+    def _look(self, logs: Iterable[Log], offset: float = math.inf) -> None:
+        for log in logs:
+            self._due[log] = max(offset, self._due.get(log, 0))
+        self._arrival.set()
+
+    # --- Reading ----------------------------------------------------------------------------
+
+    def questions(
+        self, logs: Iterable[Log], limit: int = _PAGE
+    ) -> list[tuple[Log, Followed, Command]]:
+        """What to ask Redis for the news of these logs, as far as they are followed."""
+        found: list[tuple[Log, Followed, Command]] = []
+        for log in logs:
+            followed = self._logs.get(log)
+            if followed is not None and followed.epoch is not None:
+                first = str(followed.offset + 1)
+                found.append((log, followed, ["read", *log, first, "+", str(limit), "0"]))
+        return found
+
+    def take(
+        self, questions: Sequence[tuple[Log, Followed, Command]], replies: Sequence[Reply]
+    ) -> None:
+        """Announce what Redis answered, unless somebody was quicker."""
+        assert self._listener is not None
+        fresh: list[tuple[Log, Entry]] = []
+        lost: list[Log] = []
+        for (log, followed, _), reply in zip(questions, replies, strict=True):
+            if self._logs.get(log) is not followed or followed.epoch is None:
+                continue
+            page = parse_page(reply)
+            if page is None or page.epoch != followed.epoch or page.start > followed.offset + 1:
+                # Another epoch, or trimmed further than we are: nobody can go on from here.
+                followed.epoch = None
+                lost.append(log)
+                continue
+            news = [entry for entry in page.entries if entry.offset > followed.offset]
+            if news:
+                followed.offset = news[-1].offset
+                fresh += [(log, entry) for entry in news]
+            if page.last > followed.offset:
+                self.wake(log, page.last)
+        if fresh:
+            self._listener.announce(fresh)
+        if lost:
+            self._listener.reset(lost)
+
+    async def run(self, listener: Listener) -> None:
+        """Announce until cancelled."""
+        self._listener = listener
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._catch_up)
+            nursery.start_soon(self._beat)
+            nursery.start_soon(self._listen)
+
+    async def _catch_up(self) -> None:
+        while True:
+            await self._arrival.wait()
+            self._arrival = trio.Event()
+            await trio.lowlevel.checkpoint()  # a write may be about to bring the same
+            due, self._due = self._due, {}
+            asked = self.questions(due)
+            questions = [each for each in asked if each[1].offset < due[each[0]]]
+            try:
+                replies = await self._link.read(
+                    [command for _, _, command in questions] or [["ping"]]
+                )
+            except Unavailable as error:
+                logger.debug("no news: %s", error)  # the heartbeat comes back to it
+            else:
+                self.take(questions, replies[: len(questions)])
+
+    async def _beat(self) -> None:
+        while True:
+            await trio.sleep(_HEARTBEAT)
+            self._look(self._logs)  # if there is none, Redis is asked all the same
+
+    # --- Wake-ups ---------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        is_up = True
+        while True:
+            try:
+                async with self._link.subscriber() as subscriber, trio.open_nursery() as nursery:
+                    nursery.start_soon(self._subscribe, subscriber)
+                    # Never waits for anybody, as the client's buffer has no bound: what is due has
+                    # one, as many logs as are followed.
+                    while True:
+                        message = await subscriber.get_message(timeout=60)
+                        if message is not None and message["type"] == "message":
+                            is_up = True
+                            self._hear(message["channel"], message["data"])
+            except* Exception as errors:  # of many kinds, and together with our being cancelled
+                if is_up and trio.current_effective_deadline() > -math.inf:
+                    logger.warning("no wake-ups from %s: %r", self._link.place, errors.exceptions)
+                is_up = False
+            await trio.sleep(_PAUSE)
+
+    def _hear(self, channel: object, data: object) -> None:
+        if not isinstance(channel, bytes) or not isinstance(data, bytes):
+            return
+        log = self._log(channel.decode())
+        epoch, _, offset = data.decode().partition(":")
+        followed = self._logs.get(log)
+        if followed is None:
+            return
+        if followed.epoch is not None and epoch != followed.epoch:
+            self._look([log])
+        else:
+            self.wake(log, int(offset))
+
+    def _log(self, channel: str) -> Log:
+        kind, _, key = channel.removeprefix(self._channel).partition(":")
+        return Log("room" if kind == "room" else "inbox", key)
+
+    async def _subscribe(self, subscriber: PubSub[bytes]) -> None:
+        """Keep what is subscribed to in step with what is followed."""
+        subscribed: set[Log] = set()
+        while True:
+            self._changed = trio.Event()
+            wanted = set(self._logs)
+            for some in _portions(wanted - subscribed):
+                await subscriber.subscribe(*map(self._name, some))
+                self._look(some)  # what came before the subscription
+            for some in _portions(subscribed - wanted):
+                await subscriber.unsubscribe(*map(self._name, some))
+            subscribed = wanted
+            await self._changed.wait()
+
+    def _name(self, log: Log) -> str:
+        return f"{self._channel}{log.kind}:{log.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A part of a log, and where it begins and ends at the same moment."""
+
+    epoch: str
+    start: int
+    last: int
+    entries: list[Entry]
+
+
+def parse_page(reply: Reply) -> Found | None:
+    """Read the script's answer to ``read``; None where there is no such log."""
+    if reply[0] != b"page":
+        return None
+    _, epoch, start, last, rows = reply
+    return Found(epoch.decode(), int(start), int(last), [_entry(*row) for row in rows])
+
+
+def _entry(id: bytes, fields: Sequence[bytes]) -> Entry:
+    sender, to, text, time, message, _ = (field.decode() for field in fields[1::2])
+    return Entry(int(id.partition(b"-")[0]), sender, to or None, text, int(time), message)
+
+
+def _portions(logs: set[Log]) -> Iterable[list[Log]]:
+    rest = list(logs)
+    return (rest[n : n + _SUBSCRIBED_TOGETHER] for n in range(0, len(rest), _SUBSCRIBED_TOGETHER))

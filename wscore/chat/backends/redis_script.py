@@ -1,0 +1,250 @@
+"""What Redis does in one piece: the script through which everything is read and written.
+
+Imports nothing. One call carries any number of commands and is atomic: either all of them took
+effect, or, where the script is not loaded, none. Beside what it is asked, it looks after epochs:
+
+* ``life`` is a name for this life of the whole data set, given by `ENTER`. A log that was last
+  touched in another life may have lost its end and gets a new epoch.
+* A log whose stream does not hold as many entries as it should is begun anew.
+
+All keys carry one hash tag and so share one slot: a direct message goes to two inboxes, any two, in
+one piece. The price is that one chat lives on one Redis, with its replicas; a Cluster would hold it
+on one of its nodes.
+
+Keys, after the prefix: ``life`` (hash: life, run); of a log ``log:KIND:KEY`` (hash: name, secret,
+life, epoch, start, last), ``stream:...`` (its entries, with ids ``OFFSET-0``), ``ids:...`` (hash:
+by ``SENDER:ID`` what is remembered of a message, as ``OFFSET:TIME:DIGEST:TO``) and ``forget:...``
+(when to forget those whose entry is trimmed); ``made:KIND`` (sorted set of logs by age),
+``sequence`` (how many were made), ``touched`` (rooms by the time of their last entry).
+"""
+
+ENTER = """
+-- KEYS: life. ARGV: whether this server lost nothing when it started, a new name.
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local found = redis.call('HMGET', KEYS[1], 'life', 'run')
+if found[1] and found[2] == run then return found[1] end
+if found[1] and ARGV[1] == '1' then
+  redis.call('HSET', KEYS[1], 'run', run)
+  return found[1]
+end
+redis.call('HSET', KEYS[1], 'life', ARGV[2], 'run', run)
+return ARGV[2]
+"""
+"""Begins a life, where there is none or where the server may have lost the end of the last one."""
+
+CHAT = """
+-- KEYS: life. ARGV: a random seed, then each command as a MessagePack array.
+local P = string.sub(KEYS[1], 1, -5)
+local life = redis.call('HGET', KEYS[1], 'life')
+if not life then return redis.error_reply('NOLIFE the data is gone') end
+
+local renewed = 0
+local function fresh()
+  renewed = renewed + 1
+  return string.sub(redis.sha1hex(ARGV[1] .. ':' .. renewed), 1, 16)
+end
+
+local function int(number) return string.format('%.0f', number) end
+
+local function drop(name)
+  redis.call('DEL', P .. 'stream:' .. name, P .. 'ids:' .. name, P .. 'forget:' .. name)
+end
+
+local function look(kind, key)
+  local name = kind .. ':' .. key
+  local at = P .. 'log:' .. name
+  local m = redis.call('HMGET', at, 'epoch', 'start', 'last', 'name', 'secret', 'life')
+  if not m[1] then return nil end
+  local log = {name = name, at = at, epoch = m[1], start = tonumber(m[2]), last = tonumber(m[3]),
+               text = m[4], secret = m[5]}
+  local held = redis.call('XLEN', P .. 'stream:' .. name)
+  if held ~= log.last - log.start + 1 then
+    drop(name)
+    log.start, log.last, log.epoch = 1, 0, fresh()
+    redis.call('HSET', at, 'start', 1, 'last', 0, 'epoch', log.epoch, 'life', life)
+  elseif m[6] ~= life then
+    log.epoch = fresh()
+    redis.call('HSET', at, 'epoch', log.epoch, 'life', life)
+  end
+  return log
+end
+
+local function make(kind, key, text, secret, most)
+  if redis.call('ZCARD', P .. 'made:' .. kind) >= tonumber(most) then return nil end
+  local name = kind .. ':' .. key
+  local at = P .. 'log:' .. name
+  drop(name)
+  local log = {name = name, at = at, epoch = fresh(), start = 1, last = 0, text = text}
+  redis.call('HSET', at, 'name', text, 'secret', secret, 'life', life, 'epoch', log.epoch,
+             'start', 1, 'last', 0)
+  redis.call('ZADD', P .. 'made:' .. kind, redis.call('INCR', P .. 'sequence'), key)
+  return log
+end
+
+local function append(log, sender, from, to, totext, text, id, time, digest)
+  log.last = redis.call('HINCRBY', log.at, 'last', 1)
+  local offset = int(log.last)
+  redis.call('XADD', P .. 'stream:' .. log.name, offset .. '-0', 'from', from, 'to', totext,
+             'text', text, 'time', time, 'id', id, 'key', sender)
+  redis.call('HSET', P .. 'ids:' .. log.name, sender .. ':' .. id,
+             offset .. ':' .. time .. ':' .. digest .. ':' .. to)
+  redis.call('PUBLISH', P .. 'news:' .. log.name, log.epoch .. ':' .. offset)
+end
+
+local function before(log, sender, to, id, digest)
+  local found = redis.call('HGET', P .. 'ids:' .. log.name, sender .. ':' .. id)
+  if not found then return nil end
+  local offset, time, known, whom = string.match(found, '^(%d+):(%-?%d+):(%x+):(.*)$')
+  if known ~= digest or whom ~= to then return {'conflict'} end
+  -- Something has to be written, or WAIT would not wait for the first one.
+  redis.call('HINCRBY', log.at, 'repeats', 1)
+  return {'duplicate', log.epoch, offset, time}
+end
+
+local run = {}
+
+function run.claim(key, text, secret, most)
+  local log = look('inbox', key) or make('inbox', key, text, secret, most)
+  if not log then return {'full'} end
+  if log.secret and log.secret ~= secret then return {'taken'} end
+  return {'head', log.text, log.epoch, int(log.last)}
+end
+
+function run.open(key, text, most)
+  local log = look('room', key) or make('room', key, text, '', most)
+  if not log then return {'full'} end
+  return {'head', log.text, log.epoch, int(log.last)}
+end
+
+function run.post(sender, key, text, id, time, digest, epoch)
+  local log = look('room', key)
+  local from = redis.call('HGET', P .. 'log:inbox:' .. sender, 'name')
+  if not log or not from or (epoch ~= '' and epoch ~= log.epoch) then return {'lost'} end
+  local known = before(log, sender, '', id, digest)
+  if known then return known end
+  append(log, sender, from, '', '', text, id, time, digest)
+  redis.call('ZADD', P .. 'touched', time, key)
+  return {'stored', log.epoch, int(log.last), time}
+end
+
+function run.send(sender, to, text, id, time, digest, epoch)
+  local own = look('inbox', sender)
+  if not own or (epoch ~= '' and epoch ~= own.epoch) then return {'lost'} end
+  local known = before(own, sender, to, id, digest)
+  if known then return known end
+  local other = own
+  if to ~= sender then other = look('inbox', to) end
+  if not other then return {'unknown'} end
+  append(own, sender, own.text, to, other.text, text, id, time, digest)
+  if to ~= sender then
+    append(other, sender, own.text, to, other.text, text, id, time, digest)
+  end
+  return {'stored', own.epoch, int(own.last), time}
+end
+
+function run.read(kind, key, first, last, limit, newest)
+  local log = look(kind, key)
+  if not log then return {'lost'} end
+  local found = {}
+  local stream = P .. 'stream:' .. log.name
+  if limit ~= '0' then
+    if newest == '1' then
+      found = redis.call('XREVRANGE', stream, last, first, 'COUNT', limit)
+    else
+      found = redis.call('XRANGE', stream, first, last, 'COUNT', limit)
+    end
+  end
+  return {'page', log.epoch, int(log.start), int(log.last), found}
+end
+
+function run.ping() return {'pong'} end
+
+function run.rooms(limit)
+  limit = tonumber(limit)
+  local keys = redis.call('ZREVRANGE', P .. 'touched', 0, limit - 1)
+  local listed = {}
+  for _, key in ipairs(keys) do listed[key] = true end
+  if #keys < limit then
+    for _, key in ipairs(redis.call('ZREVRANGE', P .. 'made:room', 0, limit + #keys - 1)) do
+      if not listed[key] and #keys < limit then keys[#keys + 1] = key end
+    end
+  end
+  local found = {'rooms'}
+  for _, key in ipairs(keys) do
+    local m = redis.call('HMGET', P .. 'log:room:' .. key, 'name', 'last')
+    if m[1] then found[#found + 1] = {key, m[1], m[2]} end
+  end
+  return found
+end
+
+local function forget(kind, key, log, now, most)
+  -- Of a direct message both inboxes remember the id for as long as either keeps the entry.
+  local due = redis.call('ZRANGEBYSCORE', P .. 'forget:' .. log.name, '-inf', '(' .. now,
+                         'LIMIT', 0, most)
+  for _, field in ipairs(due) do
+    local value = redis.call('HGET', P .. 'ids:' .. log.name, field)
+    local to = value and string.match(value, '^%d+:%-?%d+:%x+:(.*)$') or ''
+    local other = kind == 'inbox' and to ~= '' and to ~= key and look('inbox', to)
+    local copy = other and redis.call('HGET', P .. 'ids:' .. other.name, field)
+    if copy and tonumber(string.match(copy, '^%d+')) >= other.start then
+      redis.call('ZADD', P .. 'forget:' .. log.name, int(tonumber(now) + 3600000), field)
+    else
+      redis.call('HDEL', P .. 'ids:' .. log.name, field)
+      redis.call('ZREM', P .. 'forget:' .. log.name, field)
+    end
+  end
+  return #due
+end
+
+local function trim(kind, key, log, keep, oldest, memory, most)
+  local stream = P .. 'stream:' .. log.name
+  local bound = 1
+  if keep ~= '' then bound = log.last - tonumber(keep) + 1 end
+  local function goes(entry)
+    return tonumber(string.match(entry[1], '^%d+')) < bound
+      or tonumber(entry[2][8]) < tonumber(oldest)
+  end
+  local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  if not first or not goes(first) then return 0 end
+  local count = 0
+  for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', most)) do
+    if not goes(entry) then break end
+    local sender, field = entry[2][12], entry[2][12] .. ':' .. entry[2][10]
+    if kind == 'inbox' and sender ~= key then
+      redis.call('HDEL', P .. 'ids:' .. log.name, field)
+    else
+      redis.call('ZADD', P .. 'forget:' .. log.name,
+                 int(tonumber(entry[2][8]) + tonumber(memory)), field)
+    end
+    count = count + 1
+  end
+  log.start = log.start + count
+  redis.call('XTRIM', stream, 'MINID', int(log.start) .. '-0')
+  redis.call('HSET', log.at, 'start', int(log.start))
+  return count
+end
+
+function run.trim(kind, from, logs, keep, oldest, now, memory, most)
+  local first = tonumber(from)
+  local keys = redis.call('ZRANGE', P .. 'made:' .. kind, first, first + tonumber(logs) - 1)
+  for index, key in ipairs(keys) do
+    local log = look(kind, key)
+    if log then
+      local count = trim(kind, key, log, keep, oldest, memory, most)
+                  + forget(kind, key, log, now, most)
+      -- A step is short: look at this one again, after those who wait.
+      if count >= tonumber(most) then return {'next', int(first + index - 1)} end
+    end
+  end
+  if #keys < tonumber(logs) then return {'end'} end
+  return {'next', int(first + #keys)}
+end
+
+local results = {}
+for index = 2, #ARGV do
+  local command = cmsgpack.unpack(ARGV[index])
+  results[index - 1] = run[command[1]](unpack(command, 2))
+end
+return results
+"""
+"""Carries out commands; see `run` in it for what there is."""
