@@ -1,6 +1,6 @@
 # Each target sets up what it needs: `make chat` works in a fresh clone. Needs make, Python 3.11+;
 # for the compiled twin a C compiler. Variables: PYTHON, VENV; HOST, PORT, DATA (chat);
-# PYTEST_ARGS (test); BENCH_ARGS (bench); FUZZ_SECONDS (fuzz); PROVE_SECONDS (prove); WSTEST,
+# JOBS, PYTEST_ARGS (test); BENCH_ARGS (bench); FUZZ_SECONDS (fuzz); PROVE_SECONDS (prove); WSTEST,
 # AUTOBAHN_ARGS (autobahn).
 
 PYTHON ?= python3
@@ -8,6 +8,7 @@ VENV ?= .venv
 HOST ?= 127.0.0.1
 PORT ?= 8765
 DATA ?= chat.db
+JOBS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 AUTOBAHN_ARGS ?=
@@ -15,6 +16,8 @@ FUZZ_SECONDS ?= 60
 PROVE_SECONDS ?= 60
 
 PY := $(VENV)/bin/python
+# Half of the time tests wait for browsers and servers. A file is run by one process, in its order.
+PARALLEL = -n $(JOBS) --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Everything an installation is made from; the package itself is installed editable.
 SOURCES := pyproject.toml setup.py wscore/_version.py $(wildcard src_cython/*.* src_cython/*/*)
@@ -42,12 +45,12 @@ chat: $(VENV)/.stamp-chat  ## the chat and its page on http://HOST:PORT/, histor
 test: $(VENV)/.stamp-test test-programs  ## the whole suite, then core and transport on the Python twin
 ifneq ($(WSCORE_BUILD_EXT),0)
 	@echo "== the whole suite on the compiled twin"
-	WSCORE_REQUIRE_EXT=1 $(PY) -m pytest $(PYTEST_ARGS)
+	WSCORE_REQUIRE_EXT=1 $(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS)
 	@echo "== core and transport on the Python twin"
-	WSCORE_PURE_PYTHON=1 $(PY) -m pytest $(PYTEST_ARGS) $(wildcard tests/test_*.py) tests/transport
+	WSCORE_PURE_PYTHON=1 $(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS) $(wildcard tests/test_*.py) tests/transport
 else
 	@echo "== the whole suite on the Python twin"
-	WSCORE_PURE_PYTHON=1 $(PY) -m pytest $(PYTEST_ARGS)
+	WSCORE_PURE_PYTHON=1 $(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS)
 endif
 
 lint: $(VENV)/.stamp-dev  ## ruff, mypy --strict, the stub against the compiled module

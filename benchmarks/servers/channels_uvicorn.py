@@ -63,7 +63,9 @@ application = URLRouter(
 
 async def main() -> None:
     listener = free_socket()
-    config = uvicorn.Config(application, lifespan="off", log_level="critical")
+    config = uvicorn.Config(
+        application, ws_per_message_deflate=False, lifespan="off", log_level="critical"
+    )
     announce(listener.getsockname()[1])
     await uvicorn.Server(config).serve([listener])
 

@@ -5,7 +5,6 @@ Each is run on wsproto too, and nothing that a client or the application sees ma
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -22,7 +21,13 @@ from typing import Any, NamedTuple
 
 import pytest
 import websocket
-from end_to_end.other_clients import Aiohttp, Client, WebsocketClient, Websockets
+from end_to_end.other_clients import (
+    Aiohttp,
+    Client,
+    WebsocketClient,
+    Websockets,
+    run_apart,
+)
 
 import wscore
 
@@ -169,9 +174,9 @@ def observe(server: Server, package: str) -> dict[str, Any]:
         if server.asgi:
             assert get(address, "/who") == package
         for kind in CLIENTS:
-            seen[kind.__name__] = asyncio.run(echoes(kind, address))
+            seen[kind.__name__] = run_apart(echoes(kind, address))
             if server.asgi:
-                seen[kind.__name__] |= asyncio.run(ends(kind, address))
+                seen[kind.__name__] |= run_apart(ends(kind, address))
         if server.asgi and not server.workers:
             seen["told"] = told(address)
     return seen

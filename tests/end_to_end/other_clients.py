@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -24,7 +25,15 @@ import websockets.asyncio.client
 import wsproto.events
 from end_to_end.chromium import running_chromium
 
+Answer = TypeVar("Answer")
+
 SUBPROTOCOLS = ["a", "b"]
+
+
+def run_apart(script: Coroutine[object, object, Answer]) -> Answer:
+    """Run a script of a client on asyncio in a thread of its own: this one may have a loop."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(asyncio.run, script).result()
 
 
 class Client:

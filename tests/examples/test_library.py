@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import websockets
-from end_to_end.other_clients import Aiohttp, Websockets
+from end_to_end.other_clients import Aiohttp, Websockets, run_apart
 from end_to_end.other_servers import serve_websockets
 from examples.program import environment, running
 from websockets.sync.client import connect
@@ -50,7 +50,7 @@ def test_echo_servers(name: str) -> None:
 
     with running(name) as address:
         for kind in (Websockets, Aiohttp):
-            asyncio.run(talk(kind, address))
+            run_apart(talk(kind, address))
         host, port = address.split(":")
         for data in (b"", b"garbage\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
             with socket.create_connection((host, int(port)), timeout=30) as raw:
@@ -68,7 +68,7 @@ def test_echo_servers(name: str) -> None:
                 with pytest.raises(websockets.ConnectionClosed):
                     client.recv(timeout=10)
                 assert client.protocol.close_code == code
-        asyncio.run(talk(Websockets, address))
+        run_apart(talk(Websockets, address))
 
 
 def test_asyncio_protocol_says_goodbye_when_it_stops() -> None:

@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,12 @@ PAGES: dict[str, tuple[dict[str, str], str, list[str]]] = {
 
 @pytest.mark.browser
 def test_the_pages_in_a_browser() -> None:
+    # Not in this thread, where other tests may have a browser open.
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(try_the_pages).result()
+
+
+def try_the_pages() -> None:
     with running_chromium() as browser:
         for name, (fields, text, seen) in PAGES.items():
             with running(name) as address:
