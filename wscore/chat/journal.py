@@ -93,7 +93,7 @@ class Journal:
             return await self._backend.write(commands)
         except Unavailable as error:
             logger.error("the store is unavailable: %s", error)
-            refused = Refused("unavailable", "the store is out of reach: try again with the same id")
+            refused = Refused("unavailable", "the store is out of reach: try again")
         except Exception:
             logger.exception("the store failed")
             refused = Refused("internal", "the server made a mistake; nothing was stored")
