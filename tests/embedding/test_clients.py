@@ -5,18 +5,16 @@ Each is run on wsproto too, and nothing that it sees may be different.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from end_to_end.other_servers import serve_aiohttp, serve_websockets
+from end_to_end.other_servers import in_thread, serve_aiohttp, serve_websockets
 
 import wscore
 
@@ -35,24 +33,8 @@ SERVERS = {
 def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, list[str]]]:
     """A server of another make, in a thread of its own: its URL, and paths."""
     serve_it, paths = SERVERS[request.param]
-    ready = threading.Event()
-    found: list[Any] = []
-
-    def started(port: int) -> None:
-        found.extend([port, asyncio.get_running_loop(), asyncio.current_task()])
-        ready.set()
-
-    def serve() -> None:
-        with pytest.raises(asyncio.CancelledError):
-            asyncio.run(serve_it(started))
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    assert ready.wait(30)
-    port, loop, task = found
-    yield f"ws://127.0.0.1:{port}", paths
-    loop.call_soon_threadsafe(task.cancel)
-    thread.join()
+    with in_thread(serve_it) as address:
+        yield f"ws://{address}", paths
 
 
 def observe(library: str, server: tuple[str, list[str]], package: str) -> Any:

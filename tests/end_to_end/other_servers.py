@@ -1,14 +1,17 @@
 """Servers of other makes with the same behaviour, for the client's tests.
 
 Each is an async function that serves on a free port of localhost, calls ``started(port)``, and
-runs until it is cancelled; ``run_in_thread`` says on what. What they all do is `behave`.
+runs until it is cancelled; `in_thread` does so beside a test that is not on
+asyncio. What they all do is `behave`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -21,6 +24,29 @@ import uvicorn
 import websockets.asyncio.server
 
 Started = Callable[[int], None]
+
+
+@contextmanager
+def in_thread(serve: Callable[[Started], Coroutine[Any, Any, None]]) -> Iterator[str]:
+    """One of those on asyncio, in a thread of its own; yields host and port."""
+    ready = threading.Event()
+    found: list[Any] = []
+
+    def started(port: int) -> None:
+        found.extend([port, asyncio.get_running_loop(), asyncio.current_task()])
+        ready.set()
+
+    def run() -> None:
+        with suppress(asyncio.CancelledError):
+            asyncio.run(serve(started))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert ready.wait(30)
+    port, loop, task = found
+    yield f"127.0.0.1:{port}"
+    loop.call_soon_threadsafe(task.cancel)
+    thread.join()
 
 
 class Closed(Exception):

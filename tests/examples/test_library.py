@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 import pytest
 import websockets
 from end_to_end.other_clients import Aiohttp, Websockets, run_apart
-from end_to_end.other_servers import serve_websockets
+from end_to_end.other_servers import in_thread, serve_websockets
 from examples.program import environment, running
 from websockets.sync.client import connect
 
@@ -114,24 +112,8 @@ async def application(scope, receive, send):
 @pytest.fixture(scope="module")
 def other_server() -> Iterator[str]:
     """websockets' own server, in a thread of its own."""
-    ready = threading.Event()
-    found: list[Any] = []
-
-    def started(port: int) -> None:
-        found.extend([port, asyncio.get_running_loop(), asyncio.current_task()])
-        ready.set()
-
-    def serve() -> None:
-        with pytest.raises(asyncio.CancelledError):
-            asyncio.run(serve_websockets(started))
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    assert ready.wait(30)
-    port, loop, task = found
-    yield f"127.0.0.1:{port}"
-    loop.call_soon_threadsafe(task.cancel)
-    thread.join()
+    with in_thread(serve_websockets) as address:
+        yield address
 
 
 def test_blocking_socket_is_a_client_too() -> None:

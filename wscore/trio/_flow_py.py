@@ -14,7 +14,7 @@ which also give what belongs to trio:
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from wscore.connection import Connection
 from wscore.events import Event
@@ -34,13 +34,6 @@ _LARGE = 16384
 # How much of the queue is offered to the system at once, in bytes.
 _JOINED = 65536
 _SLICE = 262144
-
-
-class Waiter(Protocol):
-    """A task that waits for a message."""
-
-    def deliver(self, message: str | bytes) -> None:
-        """Wake it with the message."""
 
 
 class SendQueue:
