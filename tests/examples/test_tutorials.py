@@ -234,6 +234,21 @@ def test_echo() -> None:
         assert ran.stdout == "Server received: one\nServer received: two\n"
 
 
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:1/", "no url", "http://127.0.0.1:1/"])
+def test_the_echo_client_says_what_is_wrong_in_one_line(url: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "wscore.examples.echo", "--connect", url, "text"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(f"cannot talk to {url}: ")
+    assert ran.stderr.count("\n") == 1
+
+
 # All of them
 
 ALL = {
