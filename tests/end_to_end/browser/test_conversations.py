@@ -195,6 +195,22 @@ def test_names_that_are_taken_or_no_names_are_refused(url: str, ada: Window, gra
     expect(grace.page.locator("#ask-error")).to_contain_text("1 to 64 letters")
 
 
+def test_the_longest_name_can_be_typed_in_any_writing(url: str, ada: Window) -> None:
+    """Its length is counted in characters: the browser's `maxlength` counts UTF-16 units."""
+    name = "𠀀" * 64
+    ada.page.goto(url)
+    for field, shown, said in (
+        ("Your name", "#me-name", name),
+        ("Name of the room", "#title", f"# {name}"),
+    ):
+        ada.page.get_by_label(field).focus()
+        ada.page.keyboard.insert_text(name)
+        ada.page.keyboard.press("Enter")
+        expect(ada.page.locator(shown)).to_have_text(said)
+        if field == "Your name":
+            ada.page.locator("#empty-join").click()
+
+
 def test_a_message_to_nobody_fails_and_can_be_tried_again_or_discarded(
     url: str, ada: Window, grace: Window
 ) -> None:
@@ -249,6 +265,34 @@ def test_older_history_loads_on_scrolling_up_without_moving_the_view(url: str, a
     post(url, "marie", "archive", ["news"])
     ada.page.get_by_role("button", name="1 new message").click()
     expect(ada.page.get_by_text("news", exact=True)).to_be_in_viewport()
+
+
+def test_who_speaks_is_said_however_far_above_the_head_of_the_group_is(
+    url: str, ada: Window
+) -> None:
+    post(url, "linus", "lobby", [f"entry {n}" for n in range(90)])
+    ada.enter(url, "ada")
+    ada.join("lobby")
+    ada.write("mine")
+    ada.expect_texts(*[f"entry {n}" for n in range(40, 90)], "mine")
+    speaker = ada.page.locator("#speaker")
+    expect(speaker).to_have_text("linus")
+    expect(speaker).to_be_visible()
+    # Where the head itself is in view, it is not said twice.
+    ada.page.locator("#scroller").hover()
+    ada.page.mouse.wheel(0, -20_000)
+    expect(ada.texts).to_have_count(91)
+    ada.page.mouse.wheel(0, -20_000)
+    expect(ada.page.get_by_text("entry 0", exact=True)).to_be_in_viewport()
+    expect(speaker).to_be_hidden()
+    # The next to speak.
+    ada.page.locator("#latest").click()
+    expect(speaker).to_be_visible()
+    ada.write(*[f"mine {n}" for n in range(40)])
+    expect(speaker).to_have_text("ada")
+    # Another conversation has another speaker, or none.
+    ada.join("annex")
+    expect(speaker).to_be_hidden()
 
 
 def test_ten_thousand_messages_keep_the_document_small(ada: Window) -> None:

@@ -295,7 +295,7 @@ class Dialogue:
 
     def _accept(self, id: str, message: str | bytes, now: float) -> None:
         if self._hello is not None and id == self._hello.id:
-            self._greet(decode_reply(message, protocol.HelloOk), now)
+            self._greet(self._hello, decode_reply(message, protocol.HelloOk), now)
             return
         ticket = self._requests.answered(id)
         if ticket is None:
@@ -357,15 +357,13 @@ class Dialogue:
             case _:
                 self._requests.try_again(ticket, at)
 
-    def _greet(self, reply: protocol.HelloOk, now: float) -> None:
+    def _greet(self, hello: protocol.Hello, reply: protocol.HelloOk, now: float) -> None:
         if self._is_greeted:
             raise ProtocolError("two replies to one hello")
         self._is_greeted = True
         self.user = reply.user
         self.limits = limits = reply.limits
-        assert self._hello is not None
-        position = self._hello.position
-        asked = None if position is UNSET else position
+        asked = None if hello.position is UNSET else hello.position
         messages = decode_directs(reply.inbox.messages)
         event = Connected(reply.user, limits)
         self._logs.begin(self._logs.inbox, event, reply.inbox, messages, asked)

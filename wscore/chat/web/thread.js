@@ -30,6 +30,7 @@ export class Thread {
   #seenLast = 0;
   #scroller = byId("scroller");
   #log = byId("log");
+  #speaker = byId("speaker");
 
   constructor() {
     this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
@@ -66,6 +67,7 @@ export class Thread {
     );
     if (this.#follows) this.#jump();
     else this.#restore(anchor);
+    this.#nameSpeaker();
 
     this.#arrivedBelow = this.#follows ? 0 : this.#arrivedBelow + fresh;
     byId("latest").hidden = this.#follows;
@@ -112,6 +114,7 @@ export class Thread {
   }
 
   #scrolled() {
+    this.#nameSpeaker();
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     const below = scrollHeight - scrollTop - clientHeight;
     // What has arrived and is not drawn yet does not end the following.
@@ -140,11 +143,25 @@ export class Thread {
 
   /** The first message in view and where it is, so that what comes above it does not move it. */
   #anchor() {
-    const top = this.#scroller.getBoundingClientRect().top;
-    const first = [...this.#log.querySelectorAll(".message")].find(
-      (child) => child.getBoundingClientRect().bottom > top,
-    );
+    const first = this.#firstBelow(this.#scroller.getBoundingClientRect().top);
     return first === undefined ? null : { key: first.rowKey, top: first.getBoundingClientRect().top };
+  }
+
+  /** The first message that reaches below a height. @param {number} height */
+  #firstBelow(height) {
+    return [...this.#log.querySelectorAll(".message")].find((child) => child.getBoundingClientRect().bottom > height);
+  }
+
+  /** A long group has its name in view, too, and where the head is not, it is said at the top edge. */
+  #nameSpeaker() {
+    const { top, bottom } = this.#speaker.getBoundingClientRect();
+    const first = this.#firstBelow(bottom);
+    const head = first?.querySelector("header")?.getBoundingClientRect().top ?? -Infinity;
+    const isNeeded = first !== undefined && head < top;
+    this.#speaker.classList.toggle("seen", isNeeded);
+    if (!isNeeded) return;
+    this.#speaker.classList.toggle("own", first.classList.contains("own"));
+    this.#speaker.firstElementChild.textContent = first.querySelector(".sender, .visually-hidden").textContent;
   }
 
   /** @param {{key: string, top: number} | null} anchor */
