@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +39,32 @@ MESSAGES = [
     bytes(range(256)) * (MEBIBYTE // 256),
 ]
 CLIENTS = [Websockets, Aiohttp, WebsocketClient]
+OPCODE_TEXT, OPCODE_CLOSE, OPCODE_PING = 1, 8, 9
+UNMASKED = bytes(4)
+#: What no client may send after the handshake, or seldom does; and the code of the answer.
+FAULTS = {
+    "a text that is not UTF-8": (b"\x81\x81" + UNMASKED + b"\xff", 1007),
+    "a reserved opcode": (b"\x83\x80" + UNMASKED, 1002),
+    "a reserved bit": (b"\xa1\x81" + UNMASKED + b"x", 1002),
+    "a frame without a mask": (b"\x81\x01x", 1002),
+    "a continuation of nothing": (b"\x80\x80" + UNMASKED, 1002),
+    "a ping in two frames": (b"\x09\x80" + UNMASKED, 1002),
+    "a code that is never sent": (b"\x88\x82" + UNMASKED + b"\x03\xed", 1002),
+    "a Close without a code": (b"\x88\x80" + UNMASKED, None),
+}
+HANDSHAKE = {
+    "Host": "localhost",
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+#: Fields of requests that are no handshakes; the answer is the server's to choose.
+BAD_HANDSHAKES: list[dict[str, str]] = [
+    {"Sec-WebSocket-Key": ""},
+    {"Sec-WebSocket-Version": ""},
+    {"Sec-WebSocket-Version": "12"},
+]
 
 
 class Server(NamedTuple):
@@ -46,8 +72,16 @@ class Server(NamedTuple):
 
     Attributes:
         command: What follows ``python -m wscore.as_wsproto``.
-        asgi: It serves the application; else its own program does no more than echo.
+        asgi: It serves the application; else its own program does, as far as its library can.
+            What it cannot: say which package it runs on; outlive an exception of a handler.
         compresses: It has permessage-deflate.
+        limit: Bytes of the largest message; None where none is set.
+        pings: What a client sees that answers its first ping only: opcodes and payloads, up to
+            what is no ping. None where the server pings for its own ends, out of an
+            application's reach.
+        mute_on_wsproto: It asks for the connection's state before it tells the peer of a
+            violation, and on wsproto says nothing: the difference "the state after a violation"
+            in `wsproto_differences`.
         workers: It does its work in processes of its own.
     """
 
@@ -55,6 +89,9 @@ class Server(NamedTuple):
     asgi: bool = True
     compresses: bool = True
     workers: bool = False
+    limit: int | None = None
+    pings: list[tuple[int, bytes]] | None = None
+    mute_on_wsproto: bool = False
 
 
 HYPERCORN = ["-m", "hypercorn", "--bind", "127.0.0.1:0", "--log-level", "info", "application:app"]
@@ -65,8 +102,24 @@ SERVERS = {
     "hypercorn, two workers": Server([*HYPERCORN, "--workers", "2"], workers=True),
     "uvicorn": Server(UVICORN),
     "uvicorn, two workers": Server([*UVICORN, "--workers", "2"], workers=True),
-    "trio-websocket": Server(["trio_websocket_server.py"], asgi=False, compresses=False),
-    "simple-websocket": Server(["simple_websocket_server.py"], asgi=False, compresses=True),
+    "trio-websocket": Server(
+        ["trio_websocket_server.py"],
+        asgi=False,
+        compresses=False,  # it has no extensions
+        limit=2**21,
+        pings=[(OPCODE_PING, b"p"), (OPCODE_TEXT, b"pong")],
+        mute_on_wsproto=True,
+    ),
+    "simple-websocket": Server(
+        ["simple_websocket_server.py"],
+        asgi=False,
+        limit=2**21,
+        pings=[
+            (OPCODE_PING, b""),
+            (OPCODE_PING, b""),
+            (OPCODE_CLOSE, b"\x03\xf0Ping/Pong timeout"),
+        ],
+    ),
 }
 
 
@@ -165,10 +218,10 @@ async def echoes(kind: type[Client], address: str) -> dict[str, Any]:
         }
 
 
-async def ends(kind: type[Client], address: str) -> dict[str, Any]:
+async def ends(kind: type[Client], address: str, *, fails: bool) -> dict[str, Any]:
     """How connections and handshakes end that the application does not want."""
     seen: dict[str, Any] = {}
-    for path in ("/close", "/fail"):
+    for path in ("/close", "/fail") if fails else ("/close",):
         async with kind(f"ws://{address}{path}") as client:
             if path == "/close":
                 await client.send("x")
@@ -194,21 +247,77 @@ def observe(
             assert get(address, "/who") == package
         for kind in CLIENTS:
             seen[kind.__name__] = run_apart(echoes(kind, address))
-            if server.asgi:
-                seen[kind.__name__] |= run_apart(ends(kind, address))
-        if server.asgi and not server.workers:
-            seen["told"] = told(address)
+            seen[kind.__name__] |= run_apart(ends(kind, address, fails=server.asgi))
+        if not server.workers:
+            seen["told"] = told(address, len(CLIENTS))
+        faults = FAULTS | too_large(server.limit)
+        seen["faults"] = {name: answer(address, sent) for name, (sent, _) in faults.items()}
+        if server.mute_on_wsproto and package == "wsproto":
+            assert seen["faults"] == {
+                name: "no Close" if code in (1002, 1007) else code
+                for name, (_, code) in faults.items()
+            }
+            seen["faults"] = {name: code for name, (_, code) in faults.items()}
+        if not server.workers:  # the reasons are the package's own words
+            ended = told(address, len(CLIENTS) + len(faults))
+            seen["told of faults"] = [code for code, _ in ended[len(CLIENTS) :]]
+        seen["handshakes"] = [status(address, changed) for changed in BAD_HANDSHAKES]
+        if server.pings is not None:
+            seen["pings"] = pinged(address)
     return seen
 
 
-def told(address: str) -> object:
-    """What the application was told of its connections' ends, once it was told of all."""
+def told(address: str, count: int) -> list[tuple[int, str]]:
+    """What the application was told of its connections' ends, once it was told of so many."""
     for _ in range(100):
-        ended: list[object] = json.loads(get(address, "/ended"))
-        if len(ended) == len(CLIENTS):
+        with closing(websocket.create_connection(f"ws://{address}/ended")) as ws:
+            ended: list[tuple[int, str]] = json.loads(ws.recv())
+        if len(ended) == count:
             break
         time.sleep(0.05)
     return ended
+
+
+def too_large(limit: int | None) -> dict[str, tuple[bytes, int | None]]:
+    """A message of one byte more than the limit, if there is one."""
+    if limit is None:
+        return {}
+    size = limit + 1
+    frame = b"\x82\xff" + size.to_bytes(8, "big") + UNMASKED + bytes(size)
+    return {"a message that is too large": (frame, 1009)}
+
+
+def answer(address: str, sent: bytes) -> int | str | None:
+    """The code of the Close with which the server answers; None where it has none."""
+    with closing(websocket.create_connection(f"ws://{address}/echo", timeout=30)) as ws:
+        ws.sock.sendall(sent)
+        try:
+            frame = ws.recv_frame()
+        except (ConnectionError, websocket.WebSocketConnectionClosedException):
+            return "no Close"
+        assert frame.opcode == OPCODE_CLOSE
+        return int.from_bytes(frame.data[:2], "big") or None
+
+
+def status(address: str, changed: dict[str, str]) -> str:
+    """The status with which a handshake is answered in which these fields are different."""
+    fields = "".join(f"{name}: {value}\r\n" for name, value in (HANDSHAKE | changed).items() if value)
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as peer:
+        peer.sendall(f"GET /echo HTTP/1.1\r\n{fields}\r\n".encode())
+        return peer.makefile("rb").readline().decode()
+
+
+def pinged(address: str) -> list[tuple[int, bytes]]:
+    """What comes from a server that pings, of which the first ping is answered."""
+    seen: list[tuple[int, bytes]] = []
+    with closing(websocket.create_connection(f"ws://{address}/ping", timeout=30)) as ws:
+        while not seen or seen[-1][0] == OPCODE_PING:
+            frame = ws.recv_frame()
+            if not seen:
+                ws.pong(frame.data)
+            seen.append((frame.opcode, frame.data))
+    return seen
 
 
 def check(server: Server, seen_by: dict[str, Any]) -> None:
@@ -217,7 +326,12 @@ def check(server: Server, seen_by: dict[str, Any]) -> None:
         seen = seen_by[kind.__name__]
         assert seen["subprotocol"] == "b"
         assert seen["compressed"] is (server.compresses if kind.compresses else None)
-        if server.asgi:
-            assert seen["/close"] == (4001, "enough")
-            assert seen["/refuse"][0] == 403
-            assert seen["/deny"] == (401, b"no\n" if kind.tells_body else None)
+        assert seen["/close"] == (4001, "enough")
+        assert seen["/refuse"][0] == 403
+        assert seen["/deny"] == (401, b"no\n" if kind.tells_body else None)
+    faults = FAULTS | too_large(server.limit)
+    assert seen_by["faults"] == {name: code for name, (_, code) in faults.items()}
+    assert seen_by.get("pings") == server.pings
+    assert all(re.match(r"HTTP/1.1 [45]\d\d ", line) for line in seen_by["handshakes"])
+    if not server.workers:
+        assert {tuple(end) for end in seen_by["told"]} == {(4000, "tschüß")}

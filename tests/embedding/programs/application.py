@@ -9,7 +9,7 @@ from typing import Any
 import wsproto
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -67,8 +67,10 @@ async def who(request: Request) -> Response:
     return PlainTextResponse(wsproto.__name__)
 
 
-async def ended(request: Request) -> Response:
-    return JSONResponse(json.loads(json.dumps(ENDED)))
+async def ended(websocket: WebSocket) -> None:
+    await accept(websocket)
+    await websocket.send_text(json.dumps(ENDED))
+    await websocket.close()
 
 
 app = Starlette(
@@ -79,6 +81,6 @@ app = Starlette(
         WebSocketRoute("/refuse", refuse),
         WebSocketRoute("/deny", deny),
         Route("/who", who),
-        Route("/ended", ended),
+        WebSocketRoute("/ended", ended),
     ]
 )

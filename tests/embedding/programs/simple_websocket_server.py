@@ -1,6 +1,9 @@
-"""An echo server on simple-websocket, in a Flask application."""
+"""A server on simple-websocket, in a Flask application."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 import flask
 import simple_websocket
@@ -9,17 +12,63 @@ from werkzeug.serving import make_server
 
 app = flask.Flask(__name__)
 
+#: Why each connection ended, as the application was told.
+ENDED: list[tuple[int, str]] = []
+
+
+def accept(**options: Any) -> simple_websocket.Server:
+    return simple_websocket.Server.accept(
+        flask.request.environ, subprotocols=["b"], max_message_size=2**21, **options
+    )
+
 
 @app.route("/echo", websocket=True)
-def echo() -> flask.Response | str:
-    ws = simple_websocket.Server.accept(
-        flask.request.environ, subprotocols=["b"], max_message_size=2**21
-    )
+def echo() -> str:
+    ws = accept()
     try:
         while True:
             ws.send(ws.receive())
+    except simple_websocket.ConnectionClosed as error:
+        ENDED.append((error.reason, error.message or ""))
+        ws.thread.join()  # sends the Close, which the response's end would otherwise overtake
+    return ""
+
+
+@app.route("/close", websocket=True)
+def close() -> str:
+    ws = accept()
+    ws.receive()
+    ws.close(4001, "enough")
+    return ""
+
+
+@app.route("/ping", websocket=True)
+def ping() -> str:
+    """Pings every second, and closes once one is not answered."""
+    ws = accept(ping_interval=1)
+    try:
+        ws.receive()
     except simple_websocket.ConnectionClosed:
         pass
+    return ""
+
+
+@app.route("/refuse", websocket=True)
+def refuse() -> flask.Response:
+    """The library itself refuses only what is no handshake; applications answer in its place."""
+    return flask.Response(status=403)
+
+
+@app.route("/deny", websocket=True)
+def deny() -> flask.Response:
+    return flask.Response("no\n", 401, {"X-Why": "because"})
+
+
+@app.route("/ended", websocket=True)
+def ended() -> str:
+    ws = accept()
+    ws.send(json.dumps(ENDED))
+    ws.close()
     return ""
 
 
