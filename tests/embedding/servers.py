@@ -79,9 +79,9 @@ class Server(NamedTuple):
         pings: What a client sees that answers its first ping only: opcodes and payloads, up to
             what is no ping. None where the server pings for its own ends, out of an
             application's reach.
-        mute_on_wsproto: It asks for the connection's state before it tells the peer of a
-            violation, and on wsproto says nothing: the difference "the state after a violation"
-            in `wsproto_differences`.
+        blunt: It tells the peer of a violation on wsproto, too. The others ask for the
+            connection's state first, and there say nothing: the difference "the state after a
+            violation" in `wsproto_differences`.
         workers: It does its work in processes of its own.
     """
 
@@ -91,7 +91,7 @@ class Server(NamedTuple):
     workers: bool = False
     limit: int | None = None
     pings: list[tuple[int, bytes]] | None = None
-    mute_on_wsproto: bool = False
+    blunt: bool = False
 
 
 HYPERCORN = ["-m", "hypercorn", "--bind", "127.0.0.1:0", "--log-level", "info", "application:app"]
@@ -108,7 +108,6 @@ SERVERS = {
         compresses=False,  # it has no extensions
         limit=2**21,
         pings=[(OPCODE_PING, b"p"), (OPCODE_TEXT, b"pong")],
-        mute_on_wsproto=True,
     ),
     "simple-websocket": Server(
         ["simple_websocket_server.py"],
@@ -119,6 +118,7 @@ SERVERS = {
             (OPCODE_PING, b""),
             (OPCODE_CLOSE, b"\x03\xf0Ping/Pong timeout"),
         ],
+        blunt=True,
     ),
 }
 
@@ -240,7 +240,10 @@ def observe(
     python: str = sys.executable,
     environment: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Everything that can be seen of a server; see `running`."""
+    """Everything that can be seen of a server; see `running`.
+
+    Without the answers to faults where a server that is not blunt runs on wsproto: it has none.
+    """
     seen: dict[str, Any] = {}
     with running(server, package, python, environment) as address:
         if server.asgi:
@@ -250,17 +253,18 @@ def observe(
             seen[kind.__name__] |= run_apart(ends(kind, address, fails=server.asgi))
         if not server.workers:
             seen["told"] = told(address, len(CLIENTS))
-        faults = FAULTS | too_large(server.limit)
-        seen["faults"] = {name: answer(address, sent) for name, (sent, _) in faults.items()}
-        if server.mute_on_wsproto and package == "wsproto":
+        seen["faults"] = {name: answer(address, sent) for name, (sent, _) in FAULTS.items()}
+        if not server.blunt and package == "wsproto":
             assert seen["faults"] == {
-                name: "no Close" if code in (1002, 1007) else code
-                for name, (_, code) in faults.items()
+                name: None if code is None else "no Close" for name, (_, code) in FAULTS.items()
             }
-            seen["faults"] = {name: code for name, (_, code) in faults.items()}
+            del seen["faults"]
         if not server.workers:  # the reasons are the package's own words
-            ended = told(address, len(CLIENTS) + len(faults))
-            seen["told of faults"] = [code for code, _ in ended[len(CLIENTS) :]]
+            ended = told(address, len(CLIENTS) + len(FAULTS))
+            seen["told of faults"] = sorted(code for code, _ in ended[len(CLIENTS) :])
+        # Last: simple-websocket's application is not always told of this end.
+        if server.limit is not None:
+            seen["too large"] = answer(address, too_large(server.limit))
         seen["handshakes"] = [status(address, changed) for changed in BAD_HANDSHAKES]
         if server.pings is not None:
             seen["pings"] = pinged(address)
@@ -278,13 +282,10 @@ def told(address: str, count: int) -> list[tuple[int, str]]:
     return ended
 
 
-def too_large(limit: int | None) -> dict[str, tuple[bytes, int | None]]:
-    """A message of one byte more than the limit, if there is one."""
-    if limit is None:
-        return {}
+def too_large(limit: int) -> bytes:
+    """A frame with a message of one byte more than the limit."""
     size = limit + 1
-    frame = b"\x82\xff" + size.to_bytes(8, "big") + UNMASKED + bytes(size)
-    return {"a message that is too large": (frame, 1009)}
+    return b"\x82\xff" + size.to_bytes(8, "big") + UNMASKED + bytes(size)
 
 
 def answer(address: str, sent: bytes) -> int | str | None:
@@ -329,8 +330,8 @@ def check(server: Server, seen_by: dict[str, Any]) -> None:
         assert seen["/close"] == (4001, "enough")
         assert seen["/refuse"][0] == 403
         assert seen["/deny"] == (401, b"no\n" if kind.tells_body else None)
-    faults = FAULTS | too_large(server.limit)
-    assert seen_by["faults"] == {name: code for name, (_, code) in faults.items()}
+    assert seen_by["faults"] == {name: code for name, (_, code) in FAULTS.items()}
+    assert seen_by.get("too large") == (None if server.limit is None else 1009)
     assert seen_by.get("pings") == server.pings
     assert all(re.match(r"HTTP/1.1 [45]\d\d ", line) for line in seen_by["handshakes"])
     if not server.workers:

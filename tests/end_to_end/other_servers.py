@@ -8,6 +8,7 @@ asyncio. What they all do is `behave`.
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -50,16 +51,27 @@ def in_thread(serve: Callable[[Started], Coroutine[Any, Any, None]]) -> Iterator
 
 
 class Closed(Exception):
-    """The client has closed."""
+    """The client has closed; with code and reason where the server's make tells them."""
 
 
-async def behave(connection: Any, path: str) -> None:
-    """Echo; or after the first message close, ping, or answer in fragments, as the path says."""
+async def behave(connection: Any, path: str, ended: list[tuple[Any, ...]] | None = None) -> None:
+    """Echo; or after the first message close, ping, or answer in fragments, as the path says.
+
+    Notes in `ended` how the client has closed a connection with an echo; ``/ended`` answers what
+    is noted there, as JSON.
+    """
+    ended = [] if ended is None else ended
     try:
         if path == "/echo":
-            while True:
-                await connection.send(await connection.receive())
+            try:
+                while True:
+                    await connection.send(await connection.receive())
+            except Closed as closed:
+                ended.append(closed.args)
+                return
         message = await connection.receive()
+        if path == "/ended":
+            await connection.send(json.dumps(ended))
         if path == "/close":
             await connection.close(4001, "enough")
         elif path == "/ping":
@@ -85,18 +97,20 @@ class _Websockets:
         try:
             return await self._ws.recv()
         except websockets.ConnectionClosed:
-            raise Closed from None
+            raise Closed(self._ws.close_code, self._ws.close_reason) from None
 
     async def ping(self) -> None:
         await (await self._ws.ping(b"p"))
 
 
 async def serve_websockets(started: Started) -> None:
+    ended: list[tuple[Any, ...]] = []
+
     def refuse(connection: Any, request: Any) -> Any:
         return connection.respond(403, "no\n") if request.path == "/refuse" else None
 
     async def handle(ws: Any) -> None:
-        await behave(_Websockets(ws), ws.request.path)
+        await behave(_Websockets(ws), ws.request.path, ended)
 
     async with websockets.asyncio.server.serve(
         handle, "127.0.0.1", 0, subprotocols=["b"], process_request=refuse, max_size=2**21
@@ -120,7 +134,7 @@ class _Aiohttp:
         message = await self._ws.receive()
         if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             return message.data
-        raise Closed
+        raise Closed(self._ws.close_code, message.extra or "")
 
     async def ping(self) -> None:
         self._ws._autoping = False  # else the pong is hidden
@@ -133,12 +147,14 @@ class _Aiohttp:
 
 
 async def serve_aiohttp(started: Started) -> None:
+    ended: list[tuple[Any, ...]] = []
+
     async def handle(request: aiohttp.web.Request) -> aiohttp.web.StreamResponse:
         if request.path == "/refuse":
             return aiohttp.web.Response(status=403, body=b"no\n")
         ws = aiohttp.web.WebSocketResponse(protocols=["b"], max_msg_size=2**21)
         await ws.prepare(request)
-        await behave(_Aiohttp(ws), request.path)
+        await behave(_Aiohttp(ws), request.path, ended)
         return ws
 
     application = aiohttp.web.Application()

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import httpx
@@ -39,7 +41,10 @@ def on_httpx_ws(url: str) -> Any:
             except httpx_ws.WebSocketDisconnect as error:
                 return error.code, error.reason
 
-        yield connection.subprotocol, send, receive, connection.close
+        def ping() -> bool:
+            return connection.ping(b"p").wait(30)
+
+        yield connection.subprotocol, send, receive, connection.close, ping
 
 
 def refused_httpx_ws(url: str) -> Any:
@@ -61,7 +66,8 @@ def on_simple_websocket(url: str) -> Any:
         except simple_websocket.ConnectionClosed as error:
             return error.reason, error.message
 
-    yield connection.subprotocol, connection.send, receive, connection.close
+    # Of pings it has those only that it sends for itself.
+    yield connection.subprotocol, connection.send, receive, connection.close, lambda: None
     with suppress(simple_websocket.ConnectionClosed):
         connection.close()  # else its thread goes on
 
@@ -76,56 +82,119 @@ def refused_simple_websocket(url: str) -> Any:
 
 def converse(open_: Callable[[str], Any], refused: Callable[[str], Any], url: str) -> Any:
     seen: dict[str, Any] = {"package": wsproto.__name__}
-    with open_(url + "/echo") as (subprotocol, send, receive, close):
+
+    def ended() -> list[Any]:
+        """How connections with an echo have ended, as the server was told."""
+        with open_(url + "/ended") as (_, send, receive, *_):
+            send("how?")
+            return json.loads(receive())
+
+    before = ended()
+    with open_(url + "/echo") as (subprotocol, send, receive, close, ping):
         seen["subprotocol"] = subprotocol
         for message in MESSAGES:
             send(message)
             assert receive() == message
+        seen["pong"] = ping()
         close(4000, "tschüß")
+    for _ in range(100):
+        if len(after := ended()) > len(before):
+            break
+        time.sleep(0.05)
+    seen["told"] = after[len(before) :]
     for path in PATHS:
-        with open_(url + path) as (_, send, receive, _):
+        with open_(url + path) as (_, send, receive, *_):
             send("grüß")
             seen[path] = receive()
     seen["/refuse"] = refused(url + "/refuse")
     return seen
 
 
+@asynccontextmanager
 async def on_trio_websocket(url: str) -> Any:
-    seen: dict[str, Any] = {"package": wsproto.__name__}
+    async with trio_websocket.open_websocket_url(
+        url, subprotocols=["b"], max_message_size=2**21
+    ) as connection:
 
-    async def receive(connection: Any) -> Any:
-        try:
-            return await connection.get_message()
-        except trio_websocket.ConnectionClosed as error:
-            return error.reason.code, error.reason.reason
+        async def receive() -> Any:
+            try:
+                return await connection.get_message()
+            except trio_websocket.ConnectionClosed as error:
+                return error.reason.code, error.reason.reason
 
-    def open_(path: str) -> Any:
-        return trio_websocket.open_websocket_url(
-            url + path, subprotocols=["b"], max_message_size=2**21
-        )
+        async def ping() -> bool:
+            await connection.ping(b"p")
+            return True
 
-    async with open_("/echo") as connection:
-        seen["subprotocol"] = connection.subprotocol
-        for message in MESSAGES:
-            await connection.send_message(message)
-            assert await connection.get_message() == message
-        await connection.ping(b"p")
-        await connection.aclose(4000, "tschüß")
-    for path in PATHS:
-        async with open_(path) as connection:
-            await connection.send_message("grüß")
-            seen[path] = await receive(connection)
+        send = connection.send_message
+        yield connection.subprotocol, send, receive, connection.aclose, ping
+
+
+async def refused_trio_websocket(url: str) -> Any:
     try:
-        async with open_("/refuse"):
-            pass
+        async with trio_websocket.open_websocket_url(url):
+            return None
     except trio_websocket.ConnectionRejected as error:
-        seen["/refuse"] = error.status_code
-    return seen
+        return error.status_code
+
+
+@asynccontextmanager
+async def on_httpx_ws_async(url: str) -> Any:
+    async with (
+        httpx.AsyncClient(trust_env=False) as client,
+        httpx_ws.aconnect_ws(
+            url, client, subprotocols=["b"], max_message_size_bytes=2**21
+        ) as connection,
+    ):
+
+        async def send(message: str | bytes) -> None:
+            text = isinstance(message, str)
+            await (connection.send_text if text else connection.send_bytes)(message)
+
+        async def receive() -> Any:
+            try:
+                return (await connection.receive()).data
+            except httpx_ws.WebSocketDisconnect as error:
+                return error.code, error.reason
+
+        async def ping() -> bool:
+            await (await connection.ping(b"p")).wait()
+            return True
+
+        yield connection.subprotocol, send, receive, connection.close, ping
+
+
+async def refused_httpx_ws_async(url: str) -> Any:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        try:
+            async with httpx_ws.aconnect_ws(url, client):
+                return None
+        except httpx_ws.WebSocketUpgradeError as error:
+            return error.response.status_code
+
+
+def in_turn(open_: Callable[[str], Any], refused: Callable[[str], Any]) -> Any:
+    """The same for `converse`, which awaits nothing: each call runs in trio's thread."""
+
+    @contextmanager
+    def open_in_turn(url: str) -> Any:
+        opened = open_(url)
+        subprotocol, *calls = trio.from_thread.run(opened.__aenter__)
+        try:
+            yield subprotocol, *(partial(trio.from_thread.run, call) for call in calls)
+        finally:
+            trio.from_thread.run(opened.__aexit__, None, None, None)
+
+    return open_in_turn, partial(trio.from_thread.run, refused)
 
 
 library, url, *PATHS = sys.argv[1:]
 if library == "trio-websocket":
-    seen = trio.run(on_trio_websocket, url)
+    calls = in_turn(on_trio_websocket, refused_trio_websocket)
+    seen = trio.run(trio.to_thread.run_sync, converse, *calls, url)
+elif library == "httpx-ws, asynchronous":
+    calls = in_turn(on_httpx_ws_async, refused_httpx_ws_async)
+    seen = trio.run(trio.to_thread.run_sync, converse, *calls, url)
 elif library == "httpx-ws":
     seen = converse(on_httpx_ws, refused_httpx_ws, url)
 else:
