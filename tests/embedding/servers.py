@@ -82,6 +82,7 @@ class Server(NamedTuple):
         blunt: It tells the peer of a violation on wsproto, too. The others ask for the
             connection's state first, and there say nothing: the difference "the state after a
             violation" in `wsproto_differences`.
+        told: With what the application is told that the client has closed.
         workers: It does its work in processes of its own.
     """
 
@@ -92,13 +93,15 @@ class Server(NamedTuple):
     limit: int | None = None
     pings: list[tuple[int, bytes]] | None = None
     blunt: bool = False
+    told: tuple[int, str] = (4000, "tschüß")
 
 
 HYPERCORN = ["-m", "hypercorn", "--bind", "127.0.0.1:0", "--log-level", "info", "application:app"]
 UVICORN = ["-m", "uvicorn", "--ws", "wsproto", "--port", "0", "application:app"]
 SERVERS = {
-    "hypercorn on asyncio": Server([*HYPERCORN, "--worker-class", "asyncio"]),
-    "hypercorn on trio": Server([*HYPERCORN, "--worker-class", "trio"]),
+    # Hypercorn tells its application neither code nor reason.
+    "hypercorn on asyncio": Server([*HYPERCORN, "--worker-class", "asyncio"], told=(1006, "")),
+    "hypercorn on trio": Server([*HYPERCORN, "--worker-class", "trio"], told=(1006, "")),
     "hypercorn, two workers": Server([*HYPERCORN, "--workers", "2"], workers=True),
     "uvicorn": Server(UVICORN),
     "uvicorn, two workers": Server([*UVICORN, "--workers", "2"], workers=True),
@@ -302,7 +305,9 @@ def answer(address: str, sent: bytes) -> int | str | None:
 
 def status(address: str, changed: dict[str, str]) -> str:
     """The status with which a handshake is answered in which these fields are different."""
-    fields = "".join(f"{name}: {value}\r\n" for name, value in (HANDSHAKE | changed).items() if value)
+    fields = "".join(
+        f"{name}: {value}\r\n" for name, value in (HANDSHAKE | changed).items() if value
+    )
     host, port = address.split(":")
     with socket.create_connection((host, int(port)), timeout=30) as peer:
         peer.sendall(f"GET /echo HTTP/1.1\r\n{fields}\r\n".encode())
@@ -335,4 +340,4 @@ def check(server: Server, seen_by: dict[str, Any]) -> None:
     assert seen_by.get("pings") == server.pings
     assert all(re.match(r"HTTP/1.1 [45]\d\d ", line) for line in seen_by["handshakes"])
     if not server.workers:
-        assert {tuple(end) for end in seen_by["told"]} == {(4000, "tschüß")}
+        assert {tuple(end) for end in seen_by["told"]} == {server.told}

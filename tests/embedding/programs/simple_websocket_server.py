@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import flask
@@ -46,10 +47,8 @@ def close() -> str:
 def ping() -> str:
     """Pings every second, and closes once one is not answered."""
     ws = accept(ping_interval=1)
-    try:
+    with suppress(simple_websocket.ConnectionClosed):
         ws.receive()
-    except simple_websocket.ConnectionClosed:
-        pass
     return ""
 
 
