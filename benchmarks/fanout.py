@@ -1,7 +1,8 @@
 """Servers that send each message to many members, by the clock and by their CPU time a delivery.
 
 The next message is published when all members have the one before, so that no server can put two
-into one write. Members are read from all the while.
+into one write. Members are read from all the while. Beside them is the limit: a loop in C that calls
+`send()` for each member, and does nothing else.
 """
 
 from __future__ import annotations
@@ -38,11 +39,13 @@ def outcomes(
         name = label(members)
         if wanted(name):
             with ExitStack() as stack:
-                found = stations(stack, [p for p in (servers.US, *programs) if not p.raw])
+                takers = [p for p in (servers.US, *programs) if not p.raw]
+                found = stations(stack, [*takers, servers.SEND_LOOP])
                 for at in found:
+                    raw = at.server.program.raw
                     with its_turn(at, name):
-                        at.load.open(members, "/members")
-                        at.load.open(1, "/publish")
+                        at.load.open(members, "/members", raw=raw)
+                        at.load.open(1, "/publish", raw=raw)
                 figures = measure(name, found, lambda load, n: load.publish(n, SIZE), 1, timing)
             yield CLOCK, replace(figures.clock, label=f"{name}, time")
             yield CPU, replace(figures.cpu, label=f"{name}, CPU")
