@@ -40,6 +40,7 @@ FRAMING = [
     module("_events_c"),
     module("_decoder_c"),
     module("_framing_c"),
+    module("_queue_c"),
     module("_flow_c"),
 ]
 

@@ -4,5 +4,5 @@ from .trio._flow_py import (
     MESSAGES_PER_CHECKPOINT as MESSAGES_PER_CHECKPOINT,
     Inbox as Inbox,
     MessageChannel as MessageChannel,
-    SendQueue as SendQueue,
 )
+from .trio._queue_py import SendQueue as SendQueue, SocketQueue as SocketQueue

@@ -13,8 +13,12 @@ from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from wscore._framing_c cimport OpenConnection
+# Under another name: what is cimported under its own is no attribute of this module, and these are handed on below.
+from wscore._queue_c cimport SendQueue as Queue
 
 from collections.abc import Coroutine
+
+from wscore._queue_c import SendQueue, SocketQueue
 
 cdef enum:
     UNSENT = 65536
@@ -22,78 +26,30 @@ cdef enum:
     PER_PARSE = 64
     BYTES_PER_PARSE = 65536
     LARGE = 16384
-    JOINED = 65536
-    SLICE = 262144
 
 MAX_UNSENT = UNSENT
 MESSAGES_PER_CHECKPOINT = PER_CHECKPOINT
 
 
-cdef class SendQueue:
-    """SendQueue()\n--\n\nThe bytes that the system has not taken yet. See the Python twin."""
+cdef extern from *:
+    """
+    /* The first object of a list that is not empty and that nobody else uses meanwhile. */
+    static PyObject *wscore_pop_first(PyObject *list) {
+        PyObject **items = ((PyListObject *)list)->ob_item, *first = items[0];
+        Py_ssize_t rest = Py_SIZE(list) - 1;
+        memmove(items, items + 1, (size_t)rest * sizeof *items);
+        Py_SET_SIZE(list, rest);
+        return first;
+    }
+    """
+    object wscore_pop_first(list items)
 
-    cdef public list pieces
-    cdef public Py_ssize_t unsent
-    cdef public bint broken
-    cdef public bint reading
-    cdef public bint _begun
 
-    def __init__(self):
-        self.pieces = []
-        self.unsent = 0
-        self.broken = self.reading = self._begun = False
-
-    cdef int _add(self, object data) except -1:
-        self.pieces.append(data)
-        self.unsent += len(data)
-        return 0
-
-    def _enqueue(self, data):
-        self._add(data)
-
-    def _front(self):
-        """The next bytes to offer: small pieces joined, a large one sliced; never empty."""
-        cdef list pieces = self.pieces
-        cdef Py_ssize_t size, count, there = len(pieces)
-        if there > 1 and self.unsent <= JOINED:
-            pieces[:] = [b"".join(pieces)]
-            there = 1
-        first = pieces[0]
-        size = len(first)
-        if there > 1 and size < JOINED:
-            count = 1
-            while count < there and size + len(pieces[count]) <= JOINED:
-                size += len(pieces[count])
-                count += 1
-            first = b"".join(pieces[:count])
-            pieces[:count] = [first]
-        return first if size <= SLICE else memoryview(first)[:SLICE]
-
-    def _advance(self, Py_ssize_t size):
-        """Note that so many bytes of the first piece were taken."""
-        if size == 0:
-            return
-        self.unsent -= size
-        first = self.pieces[0]
-        if size == len(first):
-            del self.pieces[0]
-            self._begun = False
-        else:
-            self.pieces[0] = memoryview(first)[size:]
-            self._begun = True
-
-    def _forget(self):
-        self.pieces.clear()
-        self._begun = False
-        self.unsent = 0
-
-    def drop_unsent(self):
-        """Forget what is unsent, but for a piece that was begun."""
-        cdef list rest = self.pieces[:1] if self._begun else []
-        self._forget()
-        for piece in rest:
-            self._add(piece)
-            self._begun = True
+cdef inline object pop_first(list items):
+    first = wscore_pop_first(items)
+    if not items:
+        items.clear()  # which also gives its room back
+    return first
 
 
 cdef class Inbox:
@@ -101,7 +57,7 @@ cdef class Inbox:
 
     cdef public object core
     cdef public Py_ssize_t queue_size
-    cdef public SendQueue wire
+    cdef public Queue wire
     cdef public object closed
     cdef public list messages
     cdef public list getters
@@ -109,14 +65,16 @@ cdef class Inbox:
     cdef public bint open
     cdef public bint more
     cdef public bint discarding
+    cdef public object due_pong
 
     def __init__(self, core, Py_ssize_t queue_size):
         self.core = core
-        self.wire = SendQueue()  # never None, and soon another
+        self.wire = Queue()  # never None, and soon another
         self.queue_size = queue_size
         self.messages = []
         self.getters = []
         self.last_received = 0.0
+        self.due_pong = None
         self.open = True
         self.more = self.discarding = False
 
@@ -135,14 +93,14 @@ cdef class Inbox:
 
     cdef int _proceed(self) except -1:
         cdef bint full
-        cdef SendQueue wire
+        cdef Queue wire
         self._parse()
         wire = self.wire
         full = self.more or len(self.messages) > self.queue_size
-        if wire.unsent or not self.open:
+        if not self.open or wire.unsent > UNSENT or self.due_pong is not None:
             self._react()
         elif full == wire.reading:
-            wire.set_reading(not full)
+            wire.let_read(not full)
         return 0
 
     cdef int _parse(self) except -1:
@@ -184,12 +142,12 @@ cdef class Inbox:
     cdef int _take_messages(self, list taken) except -1:
         """Give messages to those who wait for one, and keep the rest."""
         while self.getters and taken:
-            self.getters.pop(0).deliver(taken.pop(0))
+            self.getters.pop(0).deliver(pop_first(taken))
         if not self.discarding and taken:
             if self.messages:
                 self.messages += taken
             else:
-                self.messages[:] = taken
+                self.messages = taken
         return 0
 
 
@@ -255,7 +213,7 @@ cdef class MessageChannel:
         if self._received >= PER_CHECKPOINT or not session.messages:
             return None
         self._received += 1
-        message = session.messages.pop(0)
+        message = pop_first(session.messages)
         if len(session.messages) == session.queue_size:  # with one more, nothing was read
             session._proceed()
         return message
@@ -271,9 +229,8 @@ cdef class MessageChannel:
     cdef object _sent_rest(self, object message):
         """Sends a message, if that can be done at once; what else has to be awaited, or None."""
         cdef Inbox session = self._session
-        cdef SendQueue wire = session.wire
+        cdef Queue wire = session.wire
         cdef bint replies = len(session.messages) != 0  # to one of many messages that are not all taken
-        cdef bytes data
         if (
             self._sent >= PER_CHECKPOINT
             or wire.unsent > UNSENT
@@ -285,15 +242,9 @@ cdef class MessageChannel:
         ):
             return self._send_any(message)
         self._sent += 1
-        data = (<OpenConnection?>session.core).encode(message)
-        if not replies:
-            wire.send(data)
-            if wire.unsent:
-                session.watch_sending()
-        elif wire.pieces:
-            wire._add(data)
-        else:
-            wire.append(data)
+        wire.put(<OpenConnection?>session.core, message, replies)
+        if not replies and wire.unsent:
+            session.watch_sending()
         if wire.unsent > UNSENT or wire.broken:
             return self._wait_sent()
         return None

@@ -12,6 +12,7 @@ cdef class OpenConnection:
     cdef public object client  # what users may set; _framer knows better
 
     cdef bytes encode(self, object data)
+    cdef bint writes_plainly(self) noexcept
     cdef int feed(self, object data) except -1
     cdef bint drained(self) noexcept
     cdef list take(self, Py_ssize_t limit)

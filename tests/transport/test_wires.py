@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import operator
+import os
 import socket
+import sys
 
 import pytest
 import trio
@@ -17,7 +20,6 @@ from transport.peer import (
     frame,
     server_and_peer,
     socket_pair,
-    take_frames,
     with_options,
 )
 from trio.testing import wait_all_tasks_blocked
@@ -30,49 +32,47 @@ from wscore.trio._socket_wire import SocketWire
 CLOSE = 0x8
 
 
-class CountingSocket:
-    """Counts what a connection asks of its socket."""
+#: Where `struct tcp_info` has how many segments with data were sent (linux/tcp.h).
+DATA_SEGMENTS_OUT = 156
 
-    def __init__(self, connection):
-        self._socket = connection._session.wire._socket
-        connection._session.wire._socket = self
-        self.sends = []
-        self.receives = 0
 
-    def send(self, data):
-        self.sends.append(bytes(data))
-        return self._socket.send(data)
+def tcp_pair():
+    """Two streams over TCP, which counts what it sends, unlike a socket pair."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    ends = [trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in (ours, theirs)]
+    return ends[0], ends[1]
 
-    def recv(self, size):
-        self.receives += 1
-        return self._socket.recv(size)
 
-    def __getattr__(self, name):
-        return getattr(self._socket, name)
+def segments_sent(sock):
+    """How many segments with data TCP sent: without Nagle's algorithm, one for each short write."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, DATA_SEGMENTS_OUT + 4)
+    return int.from_bytes(info[DATA_SEGMENTS_OUT:], sys.byteorder)
 
 
 # Joining replies
 
 
-async def test_replies_to_one_read_leave_in_one_write(new_sockets):
-    connection, peer = await server_and_peer(new_sockets())
-    sock = CountingSocket(connection)
-    async with trio.open_nursery() as nursery:
+@pytest.mark.parametrize("message", [b"%d", "grün %d".encode()])
+async def test_replies_to_one_read_leave_in_one_write(message):
+    ours, theirs = tcp_pair()
+    with socket.socket(fileno=os.dup(ours.socket.fileno())) as watched:
+        connection, peer = await server_and_peer((ours, theirs))
+        async with trio.open_nursery() as nursery:
 
-        @nursery.start_soon
-        async def echo():
-            async for message in connection:
-                await connection.send_message(message)
+            @nursery.start_soon
+            async def echo():
+                async for received in connection:
+                    await connection.send_message(received)
 
-        await wait_all_tasks_blocked()
-        await peer.send(*[(TEXT, b"%d" % number) for number in range(50)])
-        await wait_all_tasks_blocked()
-        assert len(sock.sends) == 1
-        assert len(take_frames(bytearray(sock.sends[0]))) == 50
-        assert [(await peer.receive()).payload for _ in range(50)] == [
-            b"%d" % number for number in range(50)
-        ]
-        nursery.cancel_scope.cancel()
+            await wait_all_tasks_blocked()
+            await peer.send(*[(TEXT, message % number) for number in range(50)])
+            replies = [(await peer.receive()).payload for _ in range(50)]
+            assert replies == [message % number for number in range(50)]
+            assert segments_sent(watched) == 1
+            nursery.cancel_scope.cancel()
+    await connection.aclose()
 
 
 async def test_a_joined_reply_does_not_wait_for_its_handler(new_sockets, autojump_clock):
@@ -87,13 +87,32 @@ async def test_a_joined_reply_does_not_wait_for_its_handler(new_sockets, autojum
     assert connection.bytes_unsent == 0
 
 
+class NotingSocket:
+    """Notes the parts that a connection gives to its socket at once."""
+
+    def __init__(self, connection):
+        self._socket = connection._session.wire._socket
+        connection._session.wire._socket = self
+        self.parts = []
+
+    def sendmsg(self, parts):
+        self.parts.append(parts)
+        return self._socket.sendmsg(parts)
+
+    def __getattr__(self, name):
+        return getattr(self._socket, name)
+
+
 async def test_large_messages_are_sent_without_a_copy(new_sockets):
     connection, peer = await server_and_peer(new_sockets())
-    sock = CountingSocket(connection)
-    for message in (bytes(50_000), bytearray(50_000), memoryview(bytes(50_000))):
+    sock = NotingSocket(connection)
+    messages = [bytes(50_000), bytearray(50_000), memoryview(bytes(50_000))]
+    for message in messages:
         await connection.send_message(message)
         assert (await peer.receive()).payload == bytes(50_000)
-    assert sock.sends == []  # but in two parts
+    payloads = [payload for _header, payload in sock.parts]
+    assert len(payloads) == len(messages)
+    assert all(map(operator.is_, payloads, messages))
 
 
 # Turns

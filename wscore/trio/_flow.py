@@ -18,8 +18,17 @@ if _core == "cython" and find_spec("wscore._flow_c") is not None:
         Inbox,
         MessageChannel,
         SendQueue,
+        SocketQueue,
     )
 else:
-    from ._flow_py import MAX_UNSENT, MESSAGES_PER_CHECKPOINT, Inbox, MessageChannel, SendQueue
+    from ._flow_py import MAX_UNSENT, MESSAGES_PER_CHECKPOINT, Inbox, MessageChannel
+    from ._queue_py import SendQueue, SocketQueue
 
-__all__ = ["MAX_UNSENT", "MESSAGES_PER_CHECKPOINT", "Inbox", "MessageChannel", "SendQueue"]
+__all__ = [
+    "MAX_UNSENT",
+    "MESSAGES_PER_CHECKPOINT",
+    "Inbox",
+    "MessageChannel",
+    "SendQueue",
+    "SocketQueue",
+]
