@@ -73,6 +73,7 @@ async def test_replies_to_one_read_leave_in_one_write(message):
             assert replies == [message % number for number in range(50)]
             assert segments_sent(watched) - before == 1
             nursery.cancel_scope.cancel()
+    await theirs.aclose()
     await connection.aclose()
 
 
