@@ -42,6 +42,7 @@ FRAMING = [
     module("_framing_c"),
     module("_queue_c"),
     module("_flow_c"),
+    module("_fanout_c"),
 ]
 
 

@@ -13,7 +13,7 @@ from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from wscore._framing_c cimport OpenConnection
-# Under another name: what is cimported under its own is no attribute of this module, and these are handed on below.
+# Under another name, in the .pxd too: what is cimported under its own is no attribute of this module, and is handed on below.
 from wscore._queue_c cimport SendQueue as Queue
 
 from collections.abc import Coroutine
@@ -55,18 +55,6 @@ cdef inline object pop_first(list items):
 cdef class Inbox:
     """Inbox(core, queue_size)\n--\n\nWhat the peer's bytes become. See the Python twin."""
 
-    cdef public object core
-    cdef public Py_ssize_t queue_size
-    cdef public Queue wire
-    cdef public object closed
-    cdef public list messages
-    cdef public list getters
-    cdef public double last_received
-    cdef public bint open
-    cdef public bint more
-    cdef public bint discarding
-    cdef public object due_pong
-
     def __init__(self, core, Py_ssize_t queue_size):
         self.core = core
         self.wire = Queue()  # never None, and soon another
@@ -75,6 +63,7 @@ cdef class Inbox:
         self.getters = []
         self.last_received = 0.0
         self.due_pong = None
+        self.run = None
         self.open = True
         self.more = self.discarding = False
 
@@ -153,11 +142,6 @@ cdef class Inbox:
 
 cdef class MessageChannel:
     """MessageChannel(session)\n--\n\nMessages, taken from an inbox and sent to its wire. See the Python twin."""
-
-    cdef readonly Inbox _session
-    cdef public int _received
-    cdef public int _sent
-    cdef public object _turns
 
     def __init__(self, Inbox session not None):
         self._session = session

@@ -11,7 +11,8 @@ from wscore import _framing
 _core: str = _framing.IMPLEMENTATION
 
 # As in ``_framing``: what was built and cannot be loaded raises.
-if _core == "cython" and find_spec("wscore._flow_c") is not None:
+if _core == "cython" and find_spec("wscore._fanout_c") is not None:
+    from wscore._fanout_c import first_stranger, send_to_idle
     from wscore._flow_c import (
         MAX_UNSENT,
         MESSAGES_PER_CHECKPOINT,
@@ -21,6 +22,7 @@ if _core == "cython" and find_spec("wscore._flow_c") is not None:
         SocketQueue,
     )
 else:
+    from ._fanout_py import first_stranger, send_to_idle
     from ._flow_py import MAX_UNSENT, MESSAGES_PER_CHECKPOINT, Inbox, MessageChannel
     from ._queue_py import SendQueue, SocketQueue
 
@@ -31,4 +33,6 @@ __all__ = [
     "MessageChannel",
     "SendQueue",
     "SocketQueue",
+    "first_stranger",
+    "send_to_idle",
 ]

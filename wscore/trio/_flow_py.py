@@ -46,6 +46,7 @@ class Inbox:
         getters: the tasks that wait for one, while there is none.
         more: the core may hold more events.
         discarding: nobody wants messages any more.
+        run: stands for the run of the event loop that it belongs to.
         due_pong: the payload of the last ping, if its pong waits until less is unsent; else None.
         last_received: when the peer's last bytes came, on trio's clock.
     """
@@ -61,6 +62,7 @@ class Inbox:
         "more",
         "open",
         "queue_size",
+        "run",
         "wire",
     )
 
@@ -76,6 +78,7 @@ class Inbox:
         self.more = False
         self.discarding = False
         self.due_pong: bytes | None = None
+        self.run: object = None
         self.last_received = 0.0
 
     def received(self, data: bytes, now: float) -> None:

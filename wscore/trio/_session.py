@@ -123,7 +123,7 @@ class Session(Pings):
         self._progress_at: float | None = None  # when it last took something of what is unsent
         self._deadline = 0.0  # of a phase that is not OPEN
         self.bucket = NO_BUCKET
-        self._deadlines = current_deadlines()
+        self._deadlines = self.run = current_deadlines()
 
         self.wire = open_wire(stream, self, options.receive_buffer_size)
         self.wire.start()
