@@ -234,6 +234,7 @@ def _open(handshake: _Handshake, subprotocol: str | None) -> WebSocketConnection
         path=handshake.head.target,
         subprotocol=subprotocol,
         handshake_headers=tuple(handshake.head.headers),
+        ends=(handshake.head.local, handshake.head.remote),
     )
     handshake.exchange.counters.count_accepted()
     return connection

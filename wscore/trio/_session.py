@@ -47,7 +47,7 @@ from ._errors import CloseReason, ConnectionClosed
 from ._flow import MAX_UNSENT
 from ._options import Options
 from ._pings import Pings
-from ._stream import LINGER_TIMEOUT, stream_endpoint
+from ._stream import LINGER_TIMEOUT, Ends, stream_ends
 from ._wires import open_wire
 
 logger = logging.getLogger("wscore.trio")
@@ -108,10 +108,11 @@ class Session(Pings):
         "remote",
     )
 
-    def __init__(self, stream: trio.abc.Stream, core: Connection, options: Options) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, core: Connection, options: Options, ends: Ends | None = None
+    ) -> None:
         super().__init__(core, options)
-        self.local = stream_endpoint(stream, local=True)
-        self.remote = stream_endpoint(stream, local=False)
+        self.local, self.remote = ends or stream_ends(stream)
         self.phase = OPEN
         self.cut_reason: str | None = None
 
