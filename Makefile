@@ -58,7 +58,7 @@ lint: $(VENV)/.stamp-dev  ## ruff, mypy --strict, the stub against the compiled 
 	$(PY) -m ruff format --check --quiet
 	$(PY) -m mypy
 ifneq ($(WSCORE_BUILD_EXT),0)
-	$(PY) -m mypy.stubtest wscore._framing_c wscore._flow_c --concise
+	$(PY) -m mypy.stubtest wscore._framing_c wscore._flow_c wscore._fanout_c --concise
 endif
 
 bench: $(VENV)/.stamp-dev  ## ratios to the peers and the goals, side by side in one run

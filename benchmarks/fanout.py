@@ -1,8 +1,8 @@
 """Servers that send each message to many members, by the clock and by their CPU time a delivery.
 
 The next message is published when all members have the one before, so that no server can put two
-into one write. Members are read from all the while. Beside them is the limit: a loop in C that calls
-`send()` for each member, and does nothing else.
+into one write. Members are read from all the while. Beside them is the limit: a loop in C that
+calls `send()` for each member, and does nothing else.
 """
 
 from __future__ import annotations
