@@ -14,5 +14,5 @@ from benchmarks.load import built
 SOURCE = Path(__file__).with_name("send_loop.c")
 
 if __name__ == "__main__":
-    program = built("send_loop", [SOURCE])
+    program = str(built("send_loop", [SOURCE]))
     os.execv(program, [program])

@@ -6,6 +6,7 @@
 ``wscore/trio/_fanout_py.py`` is the reference: same names, same meaning, same tests.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from wscore._events_c cimport PreparedMessage
@@ -39,7 +40,7 @@ def first_stranger(list members not None, kind, run):
 
 def send_to_idle(list members not None, list messages not None, encode):
     """send_to_idle($module, /, members, messages, encode)\n--\n\nSends to those who have nothing unsent. See the Python twin."""
-    cdef Run run = Run()
+    cdef _Run run = _Run()
     cdef list others = []
     cdef dict known = {}
     for member in members:
@@ -49,7 +50,8 @@ def send_to_idle(list members not None, list messages not None, encode):
     return run.delivered, run.begun, others
 
 
-cdef class Run:
+@cython.final
+cdef class _Run:
     """Members to whom is sent together, a bounded number at a time."""
 
     cdef Sending sendings[RUN]

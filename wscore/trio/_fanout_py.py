@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wscore.connection import Connection
@@ -15,7 +15,7 @@ from ._flow_py import MessageChannel
 from ._queue_py import SocketQueue
 
 
-def first_stranger(members: list[MessageChannel], kind: type, run: object) -> int:
+def first_stranger(members: Sequence[MessageChannel], kind: type, run: object) -> int:
     """Return the number of the first who is of another kind, or open and of another run; or -1."""
     for number, member in enumerate(members):
         if not isinstance(member, kind):
@@ -27,8 +27,8 @@ def first_stranger(members: list[MessageChannel], kind: type, run: object) -> in
 
 
 def send_to_idle(
-    members: list[Any],
-    messages: list[PreparedMessage],
+    members: Sequence[Any],
+    messages: Sequence[PreparedMessage],
     encode: Callable[[Connection], bytes],
 ) -> tuple[int, list[Any], list[Any]]:
     """Send to those members who have a socket and nothing unsent: nearly all, nearly always.
@@ -60,7 +60,7 @@ def send_to_idle(
             wire.send(encode(session.core))
         except Exception as error:
             session.crashed(error)
-        if wire.unsent or wire.broken:
+        if session.wire.unsent or session.wire.broken:
             begun.append(member)
         else:
             delivered += 1

@@ -43,9 +43,7 @@ class SendQueue:
         self.pieces: list[bytes | memoryview] = []
         self.unsent = 0
         self._begun = False
-        self._noted: Any = (
-            None  # of what is unsent, by whoever wants to know; gone with the last byte
-        )
+        self._noted: Any = None  # of what is unsent, if anybody wants to; gone with the last byte
         self.broken = False
         self.reading = False
 

@@ -1,4 +1,4 @@
-"""What is known of a queue of unsent bytes, beside how many they are; imports nothing of the package."""
+"""What is known of a queue of unsent bytes beside how many they are; imports nothing here."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Notes:
         """Note of which sizes the messages are that were sent last, some of which is unsent."""
         noted = self._noted
         if noted is None:
-            noted = self._noted = _Noted()
+            noted = self._noted = _Noted()  # type: ignore[misc]  # the queue has the slot
         noted.sizes.extend(sizes if counted else [-size for size in sizes])
         noted.bytes += sum(sizes)
         noted.counted += len(sizes) if counted else 0

@@ -1,5 +1,5 @@
-"""A WebSocket on one stream, as its server: what `WebSocketServer` does without listeners, tasks and
-deadlines; imports the modules beside it.
+"""A WebSocket on one stream, as its server: what `WebSocketServer` does, without listeners, tasks
+and deadlines; imports the modules beside it.
 """
 
 from __future__ import annotations
