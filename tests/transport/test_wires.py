@@ -24,7 +24,7 @@ from transport.peer import (
 )
 from trio.testing import wait_all_tasks_blocked
 
-from wscore.trio import CloseReason, ConnectionClosed
+from wscore.trio import CloseReason, ConnectionClosed, broadcast
 from wscore.trio._options import Options
 from wscore.trio._session import Session
 from wscore.trio._socket_wire import SocketWire
@@ -87,6 +87,36 @@ async def test_a_joined_reply_does_not_wait_for_its_handler(new_sockets, autojum
     assert (await peer.receive()).payload == b"reply"
     assert trio.current_time() == begin
     assert connection.bytes_unsent == 0
+
+
+async def test_joined_replies_that_the_system_takes_in_part_arrive_whole(new_sockets):
+    """Of every kind, with pongs and a broadcast between; the peer begins to read late."""
+    connection, peer = await server_and_peer(new_sockets(buffer=4096))
+    sent = [(TEXT, b"%d" % n * 99) if n % 3 else (BINARY, bytes([n]) * 300) for n in range(200)]
+    sent += [(TEXT, "grün".encode() * 70), (TEXT, b""), (BINARY, b"")]
+    count = 0
+
+    async def echo():
+        nonlocal count
+        async for message in connection:
+            await connection.send_message(message)
+            count += 1
+            if count == 100:
+                broadcast([connection], "to all")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(echo)
+        for begin in range(0, len(sent), 50):
+            nursery.start_soon(peer.send, *sent[begin : begin + 50], (PING, b"%d" % begin))
+            await wait_all_tasks_blocked()
+        received = [await peer.receive() for _ in range(len(sent) + 5 + 1)]
+        nursery.cancel_scope.cancel()
+    found = [(frame.opcode, frame.payload) for frame in received]
+    assert [data for data in found if data in sent] == sent
+    pongs = [payload for opcode, payload in found if opcode == PONG]
+    assert pongs == [b"0", b"50", b"100", b"150", b"200"]
+    messages = [data for data in found if data[0] != PONG]
+    assert messages.index((TEXT, b"to all")) == 100
 
 
 class NotingSocket:
