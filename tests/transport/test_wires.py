@@ -91,7 +91,9 @@ async def test_a_joined_reply_does_not_wait_for_its_handler(new_sockets, autojum
 
 async def test_joined_replies_that_the_system_takes_in_part_arrive_whole(new_sockets):
     """Of every kind, with pongs and a broadcast between; the peer begins to read late."""
-    connection, peer = await server_and_peer(new_sockets(buffer=4096))
+    ours, theirs = new_sockets()  # ours takes little at once, and theirs all
+    ours.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    connection, peer = await server_and_peer((ours, theirs))
     sent = [(TEXT, b"%d" % n * 99) if n % 3 else (BINARY, bytes([n]) * 300) for n in range(200)]
     sent += [(TEXT, "grün".encode() * 70), (TEXT, b""), (BINARY, b"")]
     count = 0
