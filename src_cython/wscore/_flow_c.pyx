@@ -67,6 +67,7 @@ cdef class Inbox:
         self.open = True
         self.more = self.discarding = False
 
+    @cython.binding(False)
     def received(self, data, double now):
         """received($self, data, now)\n--\n\nTake bytes of the peer."""
         self.last_received = now
