@@ -20,8 +20,8 @@ enum { EVENTS = 256, SIZE = 65536 };
 static int epoll, listener;
 static int *members, count, room;
 
-static void expect(int true, const char *what) {
-    if (true) return;
+static void expect(int holds, const char *what) {
+    if (holds) return;
     perror(what);
     exit(1);
 }

@@ -36,7 +36,6 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
-import outcome
 import trio
 
 from wscore.connection import Connection, ConnectionState
@@ -45,6 +44,7 @@ from wscore.events import BytesMessage, CloseConnection, Event, Ping, Pong
 from ._deadlines import NO_BUCKET, current_deadlines
 from ._errors import CloseReason, ConnectionClosed
 from ._flow import MAX_UNSENT
+from ._getter import Getter
 from ._options import Options
 from ._pings import Pings
 from ._stream import LINGER_TIMEOUT, Ends, stream_ends
@@ -66,29 +66,6 @@ _LARGE = 16384
 # A violation directly behind messages is left unread for so long, in seconds, at most.
 _REPLY_TIMEOUT = 1.0
 _ABNORMAL_CLOSURE = 1006
-
-
-class Getter:
-    """A task that waits for a message; also what trio calls if it is cancelled meanwhile."""
-
-    __slots__ = ("_all", "_task")
-
-    def __init__(self, all_getters: list[Getter]) -> None:
-        self._task = trio.lowlevel.current_task()
-        self._all = all_getters
-        all_getters.append(self)
-
-    def deliver(self, message: str | bytes) -> None:
-        """Wake the task with the message, so that no cancellation comes between."""
-        trio.lowlevel.reschedule(self._task, outcome.Value(message))
-
-    def refuse(self, error: ConnectionClosed) -> None:
-        """Wake the task, as no message comes any more."""
-        trio.lowlevel.reschedule(self._task, outcome.Error(error))
-
-    def __call__(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._all.remove(self)
-        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Session(Pings):
