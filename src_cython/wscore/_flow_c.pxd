@@ -27,6 +27,7 @@ cdef class MessageChannel:
     cdef public int _received
     cdef public int _sent
     cdef public object _turns
+    cdef object _spare  # a call that is done, to be the next one
 
     cdef object _taken(self)
     cdef object _wait(self)

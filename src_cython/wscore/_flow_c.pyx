@@ -254,12 +254,22 @@ cdef extern from *:
         return (PySendResult)wscore_resume_call(self, value, result);
     }
 
+    /* Whether there is one reference to an object, which cannot be told without the GIL. */
+    static int wscore_is_alone(PyObject *object) {
+    #ifdef Py_GIL_DISABLED
+        return (void)object, 0;
+    #else
+        return Py_REFCNT(object) == 1;
+    #endif
+    }
+
     /* Cython has no name for this slot. */
     static void wscore_fill_am_send(PyTypeObject *type, wscore_resume resume) {
         wscore_resume_call = resume;
         type->tp_as_async->am_send = wscore_send;
     }
     """
+    int wscore_is_alone(PyObject *object)
     ctypedef int (*wscore_resume)(PyObject *, PyObject *, PyObject **) except -1
     void wscore_fill_am_send(PyTypeObject *type, wscore_resume resume)
     enum:
@@ -293,10 +303,12 @@ cdef class _Call:
             if self._kind == SEND:
                 found = self._channel._sent_rest(self._message)
                 if found is None:
+                    self._retire()
                     return _returned(None, result)
             else:
                 found = self._channel._taken()
                 if found is not None:
+                    self._retire()
                     return _returned(found, result)
                 found = self._channel._wait()
             self._rest = found
@@ -311,7 +323,17 @@ cdef class _Call:
             raise
         if status == PYGEN_RETURN:
             self._state = DONE
+            self._retire()
         return status
+
+    cdef int _retire(self) except -1:
+        """Stays with the channel as its next call, once nobody else has it: less than an object for each message."""
+        cdef MessageChannel channel = self._channel
+        self._message = self._rest = None
+        if channel._spare is None:
+            channel._spare = self
+            self._channel = None  # no circle
+        return 0
 
     cdef int _end(self, object error) except -1:
         """Notes that what waits has raised; raises what ends an iteration instead."""
@@ -383,7 +405,8 @@ cdef class _Call:
 
     cdef str _name(self):
         name = ("get_message", "__anext__", "send_message")[self._kind]
-        return f"{type(self._channel).__qualname__}.{name}"
+        kind = MessageChannel if self._channel is None else type(self._channel)
+        return f"{kind.__qualname__}.{name}"
 
     def __dealloc__(self):
         if self._state == NEW:
@@ -391,7 +414,13 @@ cdef class _Call:
 
 
 cdef _Call _call(MessageChannel channel, int kind, object message):
-    cdef _Call call = _Call.__new__(_Call)
+    cdef _Call call
+    if channel._spare is not None and wscore_is_alone(<PyObject *>channel._spare):
+        call = <_Call>channel._spare
+        channel._spare = None
+        call._state = NEW
+    else:
+        call = _Call.__new__(_Call)
     call._channel = channel
     call._kind = <unsigned char>kind
     call._message = message
