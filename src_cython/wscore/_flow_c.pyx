@@ -439,3 +439,23 @@ cdef int _resume_call(PyObject *call, PyObject *value, PyObject **result) except
 
 wscore_fill_am_send(<PyTypeObject *>_Call, _resume_call)
 Coroutine.register(_Call)
+
+
+# Methods of the classes derived from these
+
+cdef extern from *:
+    """
+    static PyObject *wscore_same_method(PyObject *method, PyObject *type) {
+        return PyDescr_NewMethod((PyTypeObject *)type, ((PyMethodDescrObject *)method)->d_method);
+    }
+    """
+    object wscore_same_method(object method, object type)
+
+
+def own_methods(kind, *names):
+    """own_methods($module, /, kind, *names)\n--\n\nGives a class what it has of its base as its own. See the Python twin."""
+    for name in names:
+        method = getattr(kind, name)
+        if type(method) is not type(str.join):
+            raise TypeError(f"{name} is no compiled method")
+        setattr(kind, name, wscore_same_method(method, kind))

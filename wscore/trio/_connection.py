@@ -28,7 +28,7 @@ from wscore.connection import Connection
 from wscore.events import BytesMessage, Event, Ping, Pong, TextMessage
 
 from ._errors import CloseReason, ConnectionClosed
-from ._flow import MAX_UNSENT, MESSAGES_PER_CHECKPOINT, MessageChannel
+from ._flow import MAX_UNSENT, MESSAGES_PER_CHECKPOINT, MessageChannel, own_methods
 from ._options import Options
 from ._pings import PingTicket
 from ._session import ENDED, Session
@@ -356,6 +356,8 @@ class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
     def __str__(self) -> str:
         return f"{'client' if self.is_client else 'server'} connection with {self.remote}"
 
+
+own_methods(WebSocketConnection, "get_message", "send_message")
 
 # In C nothing strikes. What that calls is protected where it is defined.
 for _method in (MessageChannel.get_message, MessageChannel.send_message):

@@ -20,10 +20,17 @@ if _core == "cython" and find_spec("wscore._fanout_c") is not None:
         MessageChannel,
         SendQueue,
         SocketQueue,
+        own_methods,
     )
 else:
     from ._fanout_py import first_stranger, send_to_idle
-    from ._flow_py import MAX_UNSENT, MESSAGES_PER_CHECKPOINT, Inbox, MessageChannel
+    from ._flow_py import (
+        MAX_UNSENT,
+        MESSAGES_PER_CHECKPOINT,
+        Inbox,
+        MessageChannel,
+        own_methods,
+    )
     from ._queue_py import SendQueue, SocketQueue
 
 __all__ = [
@@ -34,5 +41,6 @@ __all__ = [
     "SendQueue",
     "SocketQueue",
     "first_stranger",
+    "own_methods",
     "send_to_idle",
 ]

@@ -313,4 +313,18 @@ class MessageChannel:
         raise NotImplementedError
 
 
-__all__ = ["MAX_UNSENT", "MESSAGES_PER_CHECKPOINT", "Inbox", "MessageChannel"]
+def own_methods(kind: type, *names: str) -> None:
+    """Give a class methods of its base class as its own.
+
+    The interpreter calls a compiled method faster where the object is of the very class that the
+    method is of.
+
+    Args:
+        kind: the class.
+        names: methods that it has inherited.
+    """
+    for name in names:
+        setattr(kind, name, getattr(kind, name))
+
+
+__all__ = ["MAX_UNSENT", "MESSAGES_PER_CHECKPOINT", "Inbox", "MessageChannel", "own_methods"]

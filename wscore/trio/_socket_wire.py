@@ -12,7 +12,7 @@ from contextlib import suppress
 import trio
 
 from ._driver import Driver
-from ._flow import SocketQueue
+from ._flow import SocketQueue, own_methods
 from ._send_queue import Notes
 from ._wire import Owner
 
@@ -135,6 +135,8 @@ class SocketWire(Notes, SocketQueue):
         self._socket.close()
         self._owner.wire_closed()
 
+
+own_methods(SocketWire, "on_event", "on_turn")
 
 # In C nothing strikes. What that calls is protected where it is defined.
 for _method in (SocketQueue.set_reading, SocketQueue.send, SocketQueue.append):
