@@ -227,6 +227,17 @@ async def test_a_send_that_the_system_takes_in_part_goes_on(new_sockets):
     assert connection.bytes_unsent == 0
 
 
+@pytest.mark.parametrize("size", [1, 1000, 65_536, 65_537, 10**6])
+async def test_whatever_is_read_at_once_all_is_read(new_sockets, size):
+    connection, peer = await server_and_peer(new_sockets(), receive_buffer_size=size)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.send, (TEXT, b"short"), (BINARY, bytes(range(250)) * 300))
+        assert await connection.get_message() == "short"
+        assert await connection.get_message() == bytes(range(250)) * 300
+    await peer.send((TEXT, b"last"), (CLOSE, close_payload(1000)))
+    assert [message async for message in connection] == ["last"]
+
+
 # Iteration
 
 
