@@ -85,7 +85,7 @@ BIG_ROOM, LONG_LOG = f"join a room of {MANY:,}", f"join a log of {LONG:,}"
 
 def labels() -> list[str]:
     """Name all rows."""
-    rows = [f"{posting(n)}, {what}" for n in POSTERS for what in ("time", "p50", "p99")]
+    rows = [f"{posting(n)}, {what}" for n in POSTERS for what in ("time", "CPU", "p50", "p99")]
     rows += [f"{room(n, a)}, {c}" for n in MEMBERS for a in (1, AHEAD) for c in ("time", "CPU")]
     return [*rows, RESUME, HELD, BIG_ROOM, LONG_LOG]
 
@@ -133,12 +133,13 @@ def acknowledged(posters: int, timing: Timing) -> Iterator[Outcome]:
         return done
 
     with ExitStack() as stack:
-        found = stations(stack, STORES)
+        found = stations(stack, [*STORES, servers.CHAT_ONE_SYNC])
         for at in found:
             with its_turn(at, label):
                 enter(at.load, 0, posters, "r#")
         figures = measure(label, found, work, posters, timing)
     yield replace(figures.clock, label=f"{label}, time")
+    yield replace(figures.cpu, label=f"{label}, CPU")
     for share in ("p50", "p99"):
         values = {
             at.name: statistics.median(getattr(done, share) for done in latencies[at.load]) * 1e9

@@ -55,9 +55,10 @@ class Program:
 
 
 US = Program("wscore", "wscore_trio", ("trio",))
-#: The chat with its default store, and with one that forgets.
+#: The chat with its default store, with one that forgets, and with one that only syncs.
 CHAT = Program("wscore", "chat_wscore", ("trio", "msgspec"), deflate=False)
 CHAT_IN_MEMORY = replace(CHAT, name="memory", arguments=("--memory",))
+CHAT_ONE_SYNC = replace(CHAT, name="one sync", arguments=("--one-sync",))
 PEERS = [
     Program("serve_tcp", "serve_tcp", ("trio",), raw=True, deflate=False),
     Program("trio-websocket", "trio_websocket_trio", ("trio-websocket",), deflate=False),

@@ -231,14 +231,14 @@ def _values(columns: int, rows: int) -> str:
 
 @cache
 def _insert(rows: int) -> str:
-    return f"INSERT INTO entries {_values(7, rows)}"
+    return f"INSERT OR ROLLBACK INTO entries {_values(7, rows)}"
 
 
 @cache
 def _update(rows: int) -> str:
     return f"""
     WITH ends (id, last, touched) AS ({_values(3, rows)})
-    UPDATE logs SET last = ends.last, touched = ends.touched FROM ends WHERE logs.id = ends.id
+    UPDATE OR ROLLBACK logs SET last = ends.last, touched = ends.touched FROM ends WHERE logs.id = ends.id
     """
 
 
