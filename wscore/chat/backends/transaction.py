@@ -18,6 +18,7 @@ from wscore.chat.model import Entry, Head, Log, inbox_log, room_log
 
 from . import base
 from .base import Claimed, Opened, Refused, Result, Stored
+from .recent import Key, Recent
 from .retention import digest
 
 
@@ -37,8 +38,6 @@ class Row:
         return Head(self.epoch, self.last)
 
 
-_Key = tuple[int, int, str]
-"""Of a message: log, sender, id."""
 _Before = tuple[int, str | bytes, int | None, int]
 """Of a message that was stored: offset, text or its digest, recipient, time."""
 
@@ -52,10 +51,15 @@ class Transaction:
         connection: has begun the transaction; who began it ends it.
         known: rows that were read before; changed here, so void if the transaction fails.
         vacancies: how many more logs of each kind there may be; likewise.
+        recent: what is in the table of that name; likewise.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, known: dict[Log, Row], vacancies: dict[str, int]
+        self,
+        connection: sqlite3.Connection,
+        known: dict[Log, Row],
+        vacancies: dict[str, int],
+        recent: Recent,
     ) -> None:
         self.appended: list[tuple[Log, Entry]] = []
         self.ends: dict[Log, int] = {}
@@ -63,7 +67,8 @@ class Transaction:
         self._cursor = connection.cursor()
         self._known = known
         self._vacancies = vacancies
-        self._before: dict[_Key, _Before] = {}
+        self._recent = recent
+        self._before: dict[Key, _Before] = {}
         self._new: list[tuple[object, ...]] = []
 
     def run(self, batch: Sequence[base.Command]) -> list[Result]:
@@ -86,23 +91,33 @@ class Transaction:
 
     def _look_up(self, batch: Sequence[base.Command]) -> None:
         """Find what was stored before under the ids of the batch."""
-        keys: list[_Key] = []
+        keys: list[Key] = []
         for command in batch:
-            if isinstance(command, base.PostTo | base.SendTo):
-                sender = self._row(inbox_log(command.sender))
-                log = sender
-                if isinstance(command, base.PostTo):
-                    log = self._row(room_log(command.room))
-                if log is not None and sender is not None:
-                    keys.append((log.id, sender.id, command.id))
-        if not keys:
-            return
+            if isinstance(command, base.PostTo):
+                log, sender = self._row(room_log(command.room)), self._row(inbox_log(command.sender))
+            elif isinstance(command, base.SendTo):
+                log = sender = self._row(inbox_log(command.sender))
+            else:
+                continue
+            if log is None or sender is None:
+                continue
+            key = (log.id, sender.id, command.id)
+            if key in self._recent.offsets:
+                self._look_up_recent(key)
+            else:
+                keys.append(key)
         for part in _parts(keys):
             values = [value for key in part for value in key]
             for query in _look_up_entries(len(part)), _look_up_trimmed(len(part)):
                 for log_id, sender_id, id, *before in self._cursor.execute(query, values):
                     offset, text, recipient, time = before
                     self._before[log_id, sender_id, id] = offset, text, recipient, time
+
+    def _look_up_recent(self, key: Key) -> None:
+        self._before[key] = self._cursor.execute(
+            "SELECT offset, text, recipient, time FROM recent WHERE log = ? AND offset = ?",
+            (key[0], self._recent.offsets[key]),
+        ).fetchone()
 
     def _write(self) -> None:
         """Write new entries, and where their logs end."""
@@ -185,7 +200,9 @@ class Transaction:
         text, time, id = command.text, command.time, command.id
         recipient, name = (None, None) if to is None else (to.id, to.name)
         self._new.append((row.id, row.last, sender.id, recipient, text, time, id))
-        self._before[row.id, sender.id, id] = row.last, text, recipient, time
+        key = (row.id, sender.id, id)
+        self._before[key] = row.last, text, recipient, time
+        self._recent.note(key, row.last, text)
         self.appended.append((log, Entry(row.last, sender.name, name, text, time, id)))
 
     def _row(self, log: Log) -> Row | None:
@@ -213,6 +230,10 @@ class Transaction:
 
 
 # --- Statements for many rows, of a few sizes each so that SQLite need not compile them again --
+#
+# What fails takes back the transaction, which is what is done with a batch that failed. By default
+# it would take back the statement only, and for that SQLite first copies every page that the
+# statement changes to a file of its own.
 
 
 def _parts(rows: Sequence[tuple[object, ...]]) -> Iterator[Sequence[tuple[object, ...]]]:
@@ -231,7 +252,7 @@ def _values(columns: int, rows: int) -> str:
 
 @cache
 def _insert(rows: int) -> str:
-    return f"INSERT OR ROLLBACK INTO entries {_values(7, rows)}"
+    return f"INSERT OR ROLLBACK INTO recent {_values(7, rows)}"
 
 
 @cache
