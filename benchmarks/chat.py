@@ -13,7 +13,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
@@ -52,6 +52,21 @@ SHORT, LONG = 1000, 100_000
 Wanted = Callable[[str], bool]
 
 
+@dataclass(frozen=True)
+class Dialect:
+    """How a chat is spoken with, as patterns of the load generator.
+
+    Attributes:
+        path: Of its WebSocket.
+        requests: What each connection asks for before it posts in its own room.
+        post: What it posts.
+    """
+
+    path: str
+    requests: tuple[str, ...]
+    post: str
+
+
 def post(room: str) -> str:
     """The request that posts in a room."""
     return f'{{"type":"post","id":"$","room":"{room}","text":"{TEXT}"}}'
@@ -60,6 +75,15 @@ def post(room: str) -> str:
 def join(room: str, position: str = "") -> str:
     """The request that joins a room, with a position to continue from."""
     return f'{{"type":"join","id":"$","room":"{room}"{position}}}'
+
+
+OURS = Dialect("/ws", (HELLO, join("r#")), post("r#"))
+#: Socket.IO 5 on Engine.IO 4: 40 connects, 42 is an event, and 43 acknowledges it by its number.
+SOCKET_IO = Dialect(
+    "/socket.io/?EIO=4&transport=websocket",
+    ("40", '42$["join","r#"]'),
+    f'42$["post",{{"room":"r#","text":"{TEXT}"}}]',
+)
 
 
 def leave(room: str) -> str:
@@ -96,7 +120,7 @@ def outcomes(
     """Measure the rows that are wanted."""
     for posters in POSTERS:
         if wanted(posting(posters)):
-            for outcome in acknowledged(posters, timing):
+            for outcome in acknowledged(programs, posters, timing):
                 yield "chat: a durable post until its ok", outcome
     for members in MEMBERS:
         if wanted(room(members, 1)):
@@ -122,21 +146,28 @@ def enter(load: Load, first: int, count: int, name: str) -> None:
 # --- Posts ----------------------------------------------------------------------------------
 
 
-def acknowledged(posters: int, timing: Timing) -> Iterator[Outcome]:
+def acknowledged(
+    programs: Sequence[Program], posters: int, timing: Timing
+) -> Iterator[Outcome]:
     """Measure posts of so many, each to a room of their own and again when they have the ok."""
     label = posting(posters)
+    chats = [replace(program, module=program.chat) for program in programs if program.chat]
+    spoken: dict[Load, Dialect] = {}
     latencies: dict[Load, list[Done]] = {}
 
     def work(load: Load, messages: int) -> Done:
-        done = load.post(0, posters, messages, post("r#"))
+        done = load.post(0, posters, messages, spoken[load].post)
         latencies.setdefault(load, []).append(done)
         return done
 
     with ExitStack() as stack:
-        found = stations(stack, [*STORES, servers.CHAT_ONE_SYNC])
+        found = stations(stack, [*STORES, servers.CHAT_ONE_SYNC, *chats])
         for at in found:
+            dialect = spoken[at.load] = OURS if at.server.program.echoes else SOCKET_IO
             with its_turn(at, label):
-                enter(at.load, 0, posters, "r#")
+                at.load.open(posters, dialect.path)
+                for request in dialect.requests:
+                    at.load.ask(0, posters, request)
         figures = measure(label, found, work, posters, timing)
     yield replace(figures.clock, label=f"{label}, time")
     yield replace(figures.cpu, label=f"{label}, CPU")
