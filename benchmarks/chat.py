@@ -146,9 +146,7 @@ def enter(load: Load, first: int, count: int, name: str) -> None:
 # --- Posts ----------------------------------------------------------------------------------
 
 
-def acknowledged(
-    programs: Sequence[Program], posters: int, timing: Timing
-) -> Iterator[Outcome]:
+def acknowledged(programs: Sequence[Program], posters: int, timing: Timing) -> Iterator[Outcome]:
     """Measure posts of so many, each to a room of their own and again when they have the ok."""
     label = posting(posters)
     chats = [replace(program, module=program.chat) for program in programs if program.chat]

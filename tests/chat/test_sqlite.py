@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from chat.record import Record
 
 from wscore.chat.auth import Gate
+from wscore.chat.backends import recent
 from wscore.chat.backends.base import (
     CannotOpen,
     Claim,
@@ -17,6 +19,7 @@ from wscore.chat.backends.base import (
     Refused,
     SendTo,
     Stored,
+    Unavailable,
 )
 from wscore.chat.backends.sqlite import SQLiteBackend
 from wscore.chat.model import Name, inbox_log, room_log
@@ -57,6 +60,83 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
         assert after[:2] == [r._replace(duplicate=True) for r in (before[2], before[3])]
         assert len((await again.read_after(room_log("room"), 0, 9, 9)).entries) == 1
         assert len((await again.read_after(inbox_log("anna"), 0, 9, 9)).entries) == 1
+
+
+async def test_what_is_merged_and_what_is_not_yet_are_one_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was merged when, pages have no holes, and ids are known; after a kill, too."""
+    monkeypatch.setattr(recent, "_MOST", 5)
+    backend = SQLiteBackend(tmp_path / "chat.db")
+    log = room_log("room")
+    async with backend.open(Record()):
+        await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
+        for batch in range(8):
+            stored = await backend.write([post("x", f"{batch}-{n}") for n in range(3)])
+            assert [r.offset for r in stored if isinstance(r, Stored)] == [
+                3 * batch + n for n in (1, 2, 3)
+            ]
+            again = await backend.write([post("x", f"{n}-1") for n in range(batch + 1)])
+            assert [(r.offset, r.duplicate) for r in again if isinstance(r, Stored)] == [
+                (3 * n + 2, True) for n in range(batch + 1)
+            ]
+            end = 3 * batch + 3
+            for first in range(end):
+                after = await backend.read_after(log, first, end, 4)
+                before = await backend.read_before(log, first + 1, 4)
+                assert [e.offset for e in after.entries] == [*range(first + 1, end + 1)][:4]
+                assert [e.offset for e in before.entries] == [*range(1, first + 1)][-4:]
+            assert [e.offset for e in (await backend.read_after(log, 0, 2, 99)).entries] == [1, 2]
+        folder = tmp_path / "as it was"
+        folder.mkdir()
+        for suffix in "", "-wal", "-mark":
+            shutil.copy(f"{tmp_path / 'chat.db'}{suffix}", folder / f"chat.db{suffix}")
+    killed = SQLiteBackend(folder / "chat.db")
+    async with killed.open(Record()):
+        assert [e.offset for e in (await killed.read_after(log, 0, 99, 99)).entries] == [
+            *range(1, 25)
+        ]
+        stored = await killed.write([post("x", f"{n}-2") for n in range(8)])
+        assert all(isinstance(r, Stored) and r.duplicate for r in stored)
+
+
+async def test_a_merge_that_fails_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent, "_MOST", 3)
+    backend = SQLiteBackend(tmp_path / "chat.db")
+    async with backend.open(Record()):
+        await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
+        await backend.write([post("x", str(n)) for n in range(3)])
+        writer(backend).execute("PRAGMA query_only = ON")
+        with pytest.raises(Unavailable, match="readonly"):
+            await backend.write([post("x", "3")])
+        stored = await backend.write([post("x", str(n)) for n in range(5)])
+        assert [(r.offset, r.duplicate) for r in stored if isinstance(r, Stored)] == [
+            (1, True),
+            (2, True),
+            (3, True),
+            (4, False),
+            (5, False),
+        ]
+        page = await backend.read_after(room_log("room"), 0, 99, 99)
+        assert [entry.offset for entry in page.entries] == [1, 2, 3, 4, 5]
+
+
+async def test_large_texts_are_merged_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent, "_MOST_TEXT", 1000)
+    path = tmp_path / "chat.db"
+    backend = SQLiteBackend(path)
+    async with backend.open(Record()):
+        await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
+        for n in range(3):
+            await backend.write([post("x" * 600, str(n))])
+        reader = sqlite3.connect(path)
+        assert reader.execute("SELECT count(*) FROM entries").fetchone() == (2,)
+        assert reader.execute("SELECT count(*) FROM recent").fetchone() == (1,)
+        reader.close()
 
 
 async def test_the_database_is_as_safe_as_it_says(tmp_path: Path) -> None:

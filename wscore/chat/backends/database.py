@@ -24,9 +24,10 @@ from .recent import Recent
 
 logger = logging.getLogger("wscore.chat")
 
-_LOG_PAGES = 8000
-"""Of 4 KiB, in SQLite's log, before a commit copies them into the database. Scattered entries
-write the same pages again and again: a longer log saves most of that."""
+_LOG_PAGES = 2000
+"""Of 4 KiB, in SQLite's log, before a commit copies them into the database. A log that is used
+again costs less than one that grows, as the disk need not be told of a new size; but each time,
+pages that are written again and again are copied once more."""
 
 
 class Database:

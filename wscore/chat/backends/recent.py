@@ -1,4 +1,4 @@
-"""The newest entries, in a table of their own until they are merged into the others; imports nothing.
+"""The newest entries, in a table of their own until they are merged; imports no other layer.
 
 Entries are kept by log and offset, and found by the ids of their messages. Put there as they come,
 nearly each one of a batch would change two pages that no other one does, and a commit writes whole

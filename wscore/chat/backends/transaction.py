@@ -94,7 +94,10 @@ class Transaction:
         keys: list[Key] = []
         for command in batch:
             if isinstance(command, base.PostTo):
-                log, sender = self._row(room_log(command.room)), self._row(inbox_log(command.sender))
+                log, sender = (
+                    self._row(room_log(command.room)),
+                    self._row(inbox_log(command.sender)),
+                )
             elif isinstance(command, base.SendTo):
                 log = sender = self._row(inbox_log(command.sender))
             else:
@@ -106,9 +109,15 @@ class Transaction:
                 self._look_up_recent(key)
             else:
                 keys.append(key)
+        if not keys:
+            return
+        tables = [_look_up_entries]
+        if self._cursor.execute("SELECT 1 FROM trimmed LIMIT 1").fetchone():
+            tables.append(_look_up_trimmed)
         for part in _parts(keys):
             values = [value for key in part for value in key]
-            for query in _look_up_entries(len(part)), _look_up_trimmed(len(part)):
+            for look_up in tables:
+                query = look_up(len(part))
                 for log_id, sender_id, id, *before in self._cursor.execute(query, values):
                     offset, text, recipient, time = before
                     self._before[log_id, sender_id, id] = offset, text, recipient, time
