@@ -29,7 +29,7 @@ from .base import CannotOpen, Page, Result, RoomHead, Unavailable
 from .database import Database, connect
 from .recent import Recent
 from .retention import Retention, looked_after, wall_clock
-from .transaction import Row, Transaction
+from .transaction import Rows, Transaction
 from .trimming import Trimmer
 
 logger = logging.getLogger("wscore.chat")
@@ -92,7 +92,7 @@ class SQLiteBackend:
         # The thread that has the slot may touch what follows it.
         self._write_slot = trio.CapacityLimiter(1)
         self._database: Database | None = None
-        self._known: dict[Log, Row] = {}
+        self._known = Rows()
         self._recent = Recent()
         self._vacancies: dict[str, int] = {}  # how many more logs of each kind there may be
         self._failed = False

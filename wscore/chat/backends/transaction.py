@@ -26,6 +26,7 @@ from .retention import digest
 class Row:
     """A row of ``logs``."""
 
+    log: Log
     id: int
     name: str
     secret: bytes | None
@@ -36,6 +37,26 @@ class Row:
     def head(self) -> Head:
         """The end of the log."""
         return Head(self.epoch, self.last)
+
+
+class Rows:
+    """Rows that were read before, by the keys of their names."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, Row] = {}
+        self.inboxes: dict[str, Row] = {}
+
+    def __len__(self) -> int:
+        return len(self.rooms) + len(self.inboxes)
+
+    def of(self, log: Log) -> dict[str, Row]:
+        """Those of the same kind as this log."""
+        return self.rooms if log.kind == "room" else self.inboxes
+
+    def clear(self) -> None:
+        """Forget them."""
+        self.rooms.clear()
+        self.inboxes.clear()
 
 
 _Before = tuple[int, str | bytes, int | None, int]
@@ -57,7 +78,7 @@ class Transaction:
     def __init__(
         self,
         connection: sqlite3.Connection,
-        known: dict[Log, Row],
+        known: Rows,
         vacancies: dict[str, int],
         recent: Recent,
     ) -> None:
@@ -70,6 +91,7 @@ class Transaction:
         self._recent = recent
         self._before: dict[Key, _Before] = {}
         self._new: list[tuple[object, ...]] = []
+        self._touched: dict[int, tuple[Row, int]] = {}
 
     def run(self, batch: Sequence[base.Command]) -> list[Result]:
         """Carry out the commands; returns their results."""
@@ -94,12 +116,9 @@ class Transaction:
         keys: list[Key] = []
         for command in batch:
             if isinstance(command, base.PostTo):
-                log, sender = (
-                    self._row(room_log(command.room)),
-                    self._row(inbox_log(command.sender)),
-                )
+                log, sender = self._room(command.room), self._inbox(command.sender)
             elif isinstance(command, base.SendTo):
-                log = sender = self._row(inbox_log(command.sender))
+                log = sender = self._inbox(command.sender)
             else:
                 continue
             if log is None or sender is None:
@@ -132,9 +151,7 @@ class Transaction:
         """Write new entries, and where their logs end."""
         for part in _parts(self._new):
             self._cursor.execute(_insert(len(part)), [value for row in part for value in row])
-        touched = {log: entry.time for log, entry in self.appended}
-        rows = [self._known[log] for log in touched]
-        ends = [(row.id, row.last, time) for row, time in zip(rows, touched.values(), strict=True)]
+        ends = [(row.id, row.last, time) for row, time in self._touched.values()]
         for end in _parts(ends):
             self._cursor.execute(_update(len(end)), [value for row in end for value in row])
 
@@ -144,7 +161,7 @@ class Transaction:
 
     def _claim(self, command: base.Claim) -> Result:
         log = inbox_log(command.user.key)
-        row = self._row(log) or self._create(log, command.user.text, command.secret)
+        row = self._inbox(log.key) or self._create(log, command.user.text, command.secret)
         if row is None:
             return Refused("limit_reached", "there are too many users")
         if not secrets.compare_digest(row.secret or b"", command.secret):
@@ -153,25 +170,23 @@ class Transaction:
 
     def _open_room(self, command: base.OpenRoom) -> Result:
         log = room_log(command.room.key)
-        row = self._row(log) or self._create(log, command.room.text, None)
+        row = self._room(log.key) or self._create(log, command.room.text, None)
         if row is None:
             return Refused("limit_reached", "there are too many rooms")
         return Opened(row.name, row.head)
 
     def _post(self, command: base.PostTo) -> Result:
-        log = room_log(command.room)
-        row, sender = self._row(log), self._row(inbox_log(command.sender))
+        row, sender = self._room(command.room), self._inbox(command.sender)
         if row is None or sender is None:
             return base.LOST
         before = self._stored_before(row, sender, None, command)
         if before is not None:
             return before
-        self._append(log, row, sender, None, command)
+        self._append(row, sender, None, command)
         return Stored(row.epoch, row.last, command.time, duplicate=False)
 
     def _send(self, command: base.SendTo) -> Result:
-        own_log, other_log = inbox_log(command.sender), inbox_log(command.to)
-        own, other = self._row(own_log), self._row(other_log)
+        own, other = self._inbox(command.sender), self._inbox(command.to)
         if own is None:
             return base.LOST
         before = self._stored_before(own, own, other, command)
@@ -179,9 +194,9 @@ class Transaction:
             return before
         if other is None:
             return Refused("unknown_user", "nobody has this name")
-        self._append(own_log, own, own, other, command)
+        self._append(own, own, other, command)
         if other is not own:
-            self._append(other_log, other, own, other, command)
+            self._append(other, own, other, command)
         return Stored(own.epoch, own.last, command.time, duplicate=False)
 
     def _stored_before(
@@ -197,14 +212,9 @@ class Transaction:
         return Stored(row.epoch, offset, time, duplicate=True)
 
     def _append(
-        self,
-        log: Log,
-        row: Row,
-        sender: Row,
-        to: Row | None,
-        command: base.PostTo | base.SendTo,
+        self, row: Row, sender: Row, to: Row | None, command: base.PostTo | base.SendTo
     ) -> None:
-        self.ends.setdefault(log, row.last)
+        self.ends.setdefault(row.log, row.last)
         row.last += 1
         text, time, id = command.text, command.time, command.id
         recipient, name = (None, None) if to is None else (to.id, to.name)
@@ -212,16 +222,22 @@ class Transaction:
         key = (row.id, sender.id, id)
         self._before[key] = row.last, text, recipient, time
         self._recent.note(key, row.last, text)
-        self.appended.append((log, Entry(row.last, sender.name, name, text, time, id)))
+        self._touched[row.id] = row, time
+        self.appended.append((row.log, Entry(row.last, sender.name, name, text, time, id)))
 
-    def _row(self, log: Log) -> Row | None:
-        row = self._known.get(log)
-        if row is None:
-            found = self._cursor.execute(
-                "SELECT id, name, secret, epoch, last FROM logs WHERE kind = ? AND key = ?", log
-            ).fetchone()
-            if found is not None:
-                row = self._known[log] = Row(*found)
+    def _room(self, key: str) -> Row | None:
+        return self._known.rooms.get(key) or self._read(room_log(key))
+
+    def _inbox(self, key: str) -> Row | None:
+        return self._known.inboxes.get(key) or self._read(inbox_log(key))
+
+    def _read(self, log: Log) -> Row | None:
+        found = self._cursor.execute(
+            "SELECT id, name, secret, epoch, last FROM logs WHERE kind = ? AND key = ?", log
+        ).fetchone()
+        if found is None:
+            return None
+        row = self._known.of(log)[log.key] = Row(log, *found)
         return row
 
     def _create(self, log: Log, name: str, secret: bytes | None) -> Row | None:
@@ -234,7 +250,9 @@ class Transaction:
             (*log, name, secret, epoch),
         )
         assert self._cursor.lastrowid is not None
-        row = self._known[log] = Row(self._cursor.lastrowid, name, secret, epoch, 0)
+        row = self._known.of(log)[log.key] = Row(
+            log, self._cursor.lastrowid, name, secret, epoch, 0
+        )
         return row
 
 
@@ -268,7 +286,8 @@ def _insert(rows: int) -> str:
 def _update(rows: int) -> str:
     return f"""
     WITH ends (id, last, touched) AS ({_values(3, rows)})
-    UPDATE OR ROLLBACK logs SET last = ends.last, touched = ends.touched FROM ends WHERE logs.id = ends.id
+    UPDATE OR ROLLBACK logs SET last = ends.last, touched = ends.touched
+    FROM ends WHERE logs.id = ends.id
     """
 
 

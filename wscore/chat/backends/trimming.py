@@ -1,4 +1,7 @@
-"""Removes from the SQLite database what is not to be kept, in steps; imports `recent` and `retention`."""
+"""Removes what is not to be kept from the SQLite database, in steps.
+
+Imports `recent` and `retention`.
+"""
 
 from __future__ import annotations
 
