@@ -18,14 +18,14 @@ from pathlib import Path
 
 import trio
 
-from benchmarks import servers
+from benchmarks import servers, stores
 from benchmarks._harness import US, Outcome, Timing, compared
 from benchmarks._live import Figures, Station, affordable, its_turn, measure, stations
 from benchmarks.load import Done, Load
 from benchmarks.servers import Program
 from benchmarks.servers.chat_wscore import FOLDER
 from wscore.chat import SQLiteBackend
-from wscore.chat.backends.base import Claim, Listener, Opened, OpenRoom, PostTo, Refused
+from wscore.chat.backends.base import Claim, Opened, OpenRoom, PostTo, Refused
 from wscore.chat.model import parse_name
 
 STORES = (servers.CHAT, servers.CHAT_IN_MEMORY)
@@ -111,13 +111,15 @@ def labels() -> list[str]:
     """Name all rows."""
     rows = [f"{posting(n)}, {what}" for n in POSTERS for what in ("time", "CPU", "p50", "p99")]
     rows += [f"{room(n, a)}, {c}" for n in MEMBERS for a in (1, AHEAD) for c in ("time", "CPU")]
-    return [*rows, RESUME, HELD, BIG_ROOM, LONG_LOG]
+    return [*stores.labels(), *rows, RESUME, HELD, BIG_ROOM, LONG_LOG]
 
 
 def outcomes(
     programs: Sequence[Program], timing: Timing, wanted: Wanted
 ) -> Iterator[tuple[str, Outcome]]:
     """Measure the rows that are wanted."""
+    for outcome in stores.outcomes(timing, wanted):
+        yield "chat: a durable post in the store alone", outcome
     for posters in POSTERS:
         if wanted(posting(posters)):
             for outcome in acknowledged(programs, posters, timing):
@@ -223,21 +225,13 @@ def held() -> Outcome:
 # --- Resuming and joining -------------------------------------------------------------------
 
 
-class _Nobody(Listener):
-    def announce(self, entries: object) -> None:
-        """Nobody wants to hear of it."""
-
-    def reset(self, logs: object) -> None:
-        """Nobody wants to hear of it."""
-
-
 async def fill(path: Path, rooms: dict[str, int]) -> dict[str, str]:
     """Make a database whose rooms have so many messages; returns the rooms' epochs."""
     epochs: dict[str, str] = {}
     author = parse_name("author")
     assert author is not None
     backend = SQLiteBackend(path)
-    async with backend.open(_Nobody()):
+    async with backend.open(stores.Nobody()):
         await backend.write([Claim(author, b"")])
         for shown, count in rooms.items():
             name = parse_name(shown)
