@@ -16,9 +16,11 @@ import sqlite3
 Key = tuple[int, int, str]
 """Of a message: log, sender, id."""
 
-_MOST = 4096
+_MOST = 2048
+"""How many entries: the more there are, the more of them share a page of the large table; but while
+they are merged, posters wait, and on a slow disk each page may have to be read first."""
 _MOST_TEXT = 4 * 1024 * 1024
-"""Code points of all texts: what is merged is not to keep the posters waiting for long."""
+"""How many code points all their texts have."""
 
 _MERGE = """
 INSERT OR ROLLBACK INTO entries
