@@ -11,6 +11,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import json  # noqa: E402 - after gevent's patches
+import socket  # noqa: E402
 from collections import Counter, defaultdict  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -59,9 +60,11 @@ def publish(room: str, text: str) -> int:
 
 if __name__ == "__main__":
     options()
-    server = WSGIServer(
-        (HOST, 0), application, handler_class=WebSocketHandler, log=None, backlog=5000
-    )
+    listener = socket.create_server((HOST, 0), backlog=5000)
+    # For the connections too: message and ok are two writes, and the second would wait for the
+    # client's system to acknowledge the first.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    server = WSGIServer(listener, application, handler_class=WebSocketHandler, log=None)
     server.start()
     announce(server.server_port)
     server.serve_forever()

@@ -6,7 +6,8 @@ pages to the disk. So a commit appends them to the table ``recent``, in the orde
 dozens share a page; and once there are thousands, one transaction merges them, sorted, into
 ``entries``, where then many share a page too.
 
-In a log, what is in ``recent`` follows what is in ``entries``.
+In a log, what is in ``recent`` follows what is in ``entries``. What ``logs`` says of the end of a
+log, and when it was touched, is of ``entries`` alone: else each commit would change that, too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ _MOST_TEXT = 4 * 1024 * 1024
 _MERGE = """
 INSERT OR ROLLBACK INTO entries
 SELECT log, offset, sender, recipient, text, time, id FROM recent ORDER BY log, offset
+"""
+NEWEST = "SELECT log, max(offset) AS last, time FROM recent GROUP BY log"
+"""The last entry of each log that has any in ``recent``; the time is that of the row with the
+largest offset, as SQLite promises for such a query."""
+_MOVE_ENDS = f"""
+UPDATE OR ROLLBACK logs SET last = newest.last, touched = newest.time
+FROM ({NEWEST}) AS newest WHERE logs.id = newest.log
 """
 
 
@@ -61,5 +69,6 @@ class Recent:
             sqlite3.Error: it could not be done.
         """
         connection.execute(_MERGE)
+        connection.execute(_MOVE_ENDS)
         connection.execute("DELETE FROM recent")
         self.forget()

@@ -27,7 +27,7 @@ from wscore.chat.model import Entry, Log, Name
 from . import base
 from .base import CannotOpen, Page, Result, RoomHead, Unavailable
 from .database import Database, connect
-from .recent import Recent
+from .recent import NEWEST, Recent
 from .retention import Retention, looked_after, wall_clock
 from .transaction import Rows, Transaction
 from .trimming import Trimmer
@@ -45,6 +45,22 @@ LEFT JOIN logs AS recipient ON recipient.id = entry.recipient
 WHERE
 """
 _SELECT_ENTRIES, _SELECT_RECENT = _SELECT.format("entries"), _SELECT.format("recent")
+
+# Of the rooms with something recent all, of the others as many as are asked for. Left to itself,
+# SQLite would look at all rooms and sort them.
+_SELECT_ROOMS = f"""
+WITH newest AS ({NEWEST}), quiet AS (
+    SELECT id, key, name, last, touched FROM logs INDEXED BY rooms_by_activity
+    WHERE kind = 'room' AND id NOT IN (SELECT log FROM newest)
+    ORDER BY touched DESC, id DESC LIMIT :limit
+), rooms AS (
+    SELECT * FROM quiet
+    UNION ALL
+    SELECT id, key, name, newest.last, newest.time
+    FROM newest JOIN logs ON logs.id = newest.log WHERE kind = 'room'
+)
+SELECT key, name, last FROM rooms ORDER BY touched DESC, id DESC LIMIT :limit
+"""
 
 T = TypeVar("T")
 
@@ -351,11 +367,7 @@ class SQLiteBackend:
         """See `base.Backend.rooms`."""
 
         def query(connection: sqlite3.Connection) -> list[RoomHead]:
-            rows = connection.execute(
-                "SELECT key, name, last FROM logs WHERE kind = 'room'"
-                " ORDER BY touched DESC, id DESC LIMIT ?",
-                (limit,),
-            )
+            rows = connection.execute(_SELECT_ROOMS, {"limit": limit})
             return [RoomHead(Name(key, name), last) for key, name, last in rows]
 
         return await self._read(query)

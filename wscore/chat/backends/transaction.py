@@ -64,6 +64,12 @@ _Before = tuple[int, str | bytes, int | None, int]
 
 _LARGEST = 512  # rows in one statement
 
+_LOG = """
+SELECT id, name, secret, epoch,
+    max(last, ifnull((SELECT max(offset) FROM recent WHERE recent.log = logs.id), 0))
+FROM logs WHERE kind = ? AND key = ?
+"""
+
 
 class Transaction:
     """One batch: its results, and what there is to announce once it is committed.
@@ -91,7 +97,6 @@ class Transaction:
         self._recent = recent
         self._before: dict[Key, _Before] = {}
         self._new: list[tuple[object, ...]] = []
-        self._touched: dict[int, tuple[Row, int]] = {}
 
     def run(self, batch: Sequence[base.Command]) -> list[Result]:
         """Carry out the commands; returns their results."""
@@ -148,12 +153,8 @@ class Transaction:
         ).fetchone()
 
     def _write(self) -> None:
-        """Write new entries, and where their logs end."""
         for part in _parts(self._new):
             self._cursor.execute(_insert(len(part)), [value for row in part for value in row])
-        ends = [(row.id, row.last, time) for row, time in self._touched.values()]
-        for end in _parts(ends):
-            self._cursor.execute(_update(len(end)), [value for row in end for value in row])
 
     def close(self) -> None:
         """Let go of the connection: a statement that is not at its end would keep it open."""
@@ -222,7 +223,6 @@ class Transaction:
         key = (row.id, sender.id, id)
         self._before[key] = row.last, text, recipient, time
         self._recent.note(key, row.last, text)
-        self._touched[row.id] = row, time
         self.appended.append((row.log, Entry(row.last, sender.name, name, text, time, id)))
 
     def _room(self, key: str) -> Row | None:
@@ -232,9 +232,7 @@ class Transaction:
         return self._known.inboxes.get(key) or self._read(inbox_log(key))
 
     def _read(self, log: Log) -> Row | None:
-        found = self._cursor.execute(
-            "SELECT id, name, secret, epoch, last FROM logs WHERE kind = ? AND key = ?", log
-        ).fetchone()
+        found = self._cursor.execute(_LOG, log).fetchone()
         if found is None:
             return None
         row = self._known.of(log)[log.key] = Row(log, *found)
@@ -280,15 +278,6 @@ def _values(columns: int, rows: int) -> str:
 @cache
 def _insert(rows: int) -> str:
     return f"INSERT OR ROLLBACK INTO recent {_values(7, rows)}"
-
-
-@cache
-def _update(rows: int) -> str:
-    return f"""
-    WITH ends (id, last, touched) AS ({_values(3, rows)})
-    UPDATE OR ROLLBACK logs SET last = ends.last, touched = ends.touched
-    FROM ends WHERE logs.id = ends.id
-    """
 
 
 def _look_up_entries(rows: int) -> str:
