@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import sqlite3
 from pathlib import Path
@@ -10,17 +11,23 @@ import pytest
 from chat.record import Record
 
 from wscore.chat.auth import Gate
-from wscore.chat.backends import recent
+from wscore.chat.backends import recent, sqlite
 from wscore.chat.backends.base import (
     CannotOpen,
     Claim,
+    Claimed,
+    Command,
+    Opened,
     OpenRoom,
     PostTo,
     Refused,
+    Result,
     SendTo,
     Stored,
     Unavailable,
 )
+from wscore.chat.backends.check import check
+from wscore.chat.backends.memory import MemoryBackend
 from wscore.chat.backends.sqlite import SQLiteBackend
 from wscore.chat.model import Name, inbox_log, room_log
 from wscore.chat.protocol import Hello
@@ -98,6 +105,55 @@ async def test_what_is_merged_and_what_is_not_yet_are_one_log(
         ]
         stored = await killed.write([post("x", f"{n}-2") for n in range(8)])
         assert all(isinstance(r, Stored) and r.duplicate for r in stored)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_merging_makes_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Beside the store in memory: batches of posts and direct messages, some sent again."""
+    monkeypatch.setattr(recent, "_MOST", 7)
+    monkeypatch.setattr(sqlite, "_KNOWN_ROWS", 3)
+    chance = random.Random(seed)
+    names = [Name(f"n{number}", f"N{number}") for number in range(6)]
+    ours, other = SQLiteBackend(tmp_path / "chat.db"), MemoryBackend()
+    record, expected = Record(), Record()
+    async with ours.open(record), other.open(expected):
+        for time in range(1, 150):
+            batch: list[Command] = []
+            for _ in range(chance.randrange(4)):
+                user, to = (chance.choice(names) for _ in range(2))
+                id = str(chance.randrange(200))
+                batch += chance.choice(
+                    [
+                        [Claim(user, b"s")],
+                        [OpenRoom(to)],
+                        [PostTo(user.key, to.key, "x", id, time)],
+                        [SendTo(user.key, to.key, "x", id, time)],
+                    ]
+                )
+            for one, two in zip(await ours.write(batch), await other.write(batch), strict=True):
+                assert without_epoch(one) == without_epoch(two)
+            assert record.announced == expected.announced
+            limit = chance.randrange(1, 8)
+            assert await ours.rooms(limit) == await other.rooms(limit)
+        for log in {log for log, _ in record.announced}:
+            assert await ours.read_after(log, 0, 999, 999) == await other.read_after(
+                log, 0, 999, 999
+            )
+    assert check(tmp_path / "chat.db") == []
+    again = SQLiteBackend(tmp_path / "chat.db")
+    async with again.open(Record()), other.open(Record()):
+        assert await again.rooms(9) == await other.rooms(9)
+
+
+def without_epoch(result: Result) -> tuple[object, ...]:
+    match result:
+        case Claimed(name, head) | Opened(name, head):
+            return name, head.offset
+        case Stored():
+            return result[1:]
+    return result
 
 
 async def test_a_merge_that_fails_loses_nothing(
