@@ -24,7 +24,7 @@ from .recent import Recent
 
 logger = logging.getLogger("wscore.chat")
 
-_LOG_PAGES = 2000
+_LOG_PAGES = 4000
 """Of 4 KiB, in SQLite's log, before a commit copies them into the database. A log that is used
 again costs less than one that grows, as the disk need not be told of a new size; but each time,
 pages that are written again and again are copied once more."""

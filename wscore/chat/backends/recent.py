@@ -17,7 +17,7 @@ import sqlite3
 Key = tuple[int, int, str]
 """Of a message: log, sender, id."""
 
-_MOST = 2048
+_MOST = 4096
 """How many entries: the more there are, the more of them share a page of the large table; but while
 they are merged, posters wait, and on a slow disk each page may have to be read first."""
 _MOST_TEXT = 4 * 1024 * 1024
