@@ -129,7 +129,8 @@ def run(name: str, settings: Settings) -> Iterator[tuple[str, Judged]]:
         yield from run_twin(settings)
         return
     if name in SERVERS:
-        found = SERVERS[name].outcomes(settings.programs, settings.serving, settings.wanted)
+        programs = [p for p in settings.programs if p.echoes or SERVERS[name] is chat]
+        found = SERVERS[name].outcomes(programs, settings.serving, settings.wanted)
         for title, outcome in found:
             yield title, (outcome, verdicts(outcome))
         return

@@ -26,8 +26,9 @@
  * Every reply is compared with what it has to be, byte for byte; messages carry the number of their
  * connection and their own, so that one that is lost, doubled or of another connection is noticed.
  *
- * A connection whose path is /ws is one to a chat: errors end the program, and so does a message
- * whose offset is not the next one. In a pattern, # is the connection's number, $ a new id. The
+ * A connection whose path is /ws is one to a chat, and one whose path is below /socket.io/ to one
+ * that speaks Socket.IO 5: errors end the program, and so does a message whose offset is not the
+ * next one. In a pattern, # is the connection's number, $ a new id. The
  * answer to post has also "p50" and "p99", of the seconds from a post to its ok.
  */
 

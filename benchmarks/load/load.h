@@ -27,7 +27,8 @@ size_t put_request_text(char *out, size_t room, const char *pattern, uint32_t co
                         uint64_t request);
 int is_reply_ok(const char *data, size_t length);
 int is_reply_error(const char *data, size_t length);
-uint64_t request_of(const char *data, size_t length);
+int is_engine_ping(const char *data, size_t length);
+uint64_t request_of(const char *data, size_t length, uint64_t asked);
 uint32_t count_messages(const char *data, size_t length, uint64_t *last);
 
 /* connections.c: the connections, and one task for all of them. */

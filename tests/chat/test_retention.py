@@ -16,6 +16,7 @@ from chat.redis_server import kind_of
 from trio.testing import MockClock
 
 from wscore.chat import ChatServer
+from wscore.chat.backends import recent
 from wscore.chat.backends.base import (
     Backend,
     Claim,
@@ -97,9 +98,11 @@ class Store:
         pytest.fail("nothing was trimmed")
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def kind(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["memory", "sqlite", "sqlite, merging", "redis"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What back-end there is to be: a kind, or the URL of a Redis."""
+    if request.param == "sqlite, merging":
+        monkeypatch.setattr(recent, "_MOST", 2)
     return kind_of(request)
 
 
