@@ -1,4 +1,4 @@
-"""Real nginx and HAProxy with the configurations of the guide, whose ports and files are replaced."""
+"""Real nginx and HAProxy, configured as the guide says but for ports and files."""
 
 from __future__ import annotations
 

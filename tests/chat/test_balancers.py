@@ -97,6 +97,16 @@ async def get(at: Balancer, path: str) -> Answer:
     return await trio.to_thread.run_sync(run)
 
 
+async def until_status(at: Balancer, status: int) -> None:
+    while (await get(at, "/")).status != status:  # noqa: ASYNC110
+        await trio.sleep(0.02)
+
+
+async def hello_fails(client: ChatClient) -> bool:
+    reply = await client.ask("hello", user="Bob", session=SESSION)
+    return bool(reply["type"] != "ok")
+
+
 async def connections(server: Server) -> int:
     """How many a process has, as it says itself."""
 
@@ -194,17 +204,15 @@ async def test_redis_is_away(kind: str, tmp_path: Path, own: RedisServer) -> Non
         assert await anna.error("direct", to="Anna", text="x") == "unavailable"
         with trio.fail_after(60):
             if kind == "haproxy":
-                while (await get(at, "/")).status != 503:
-                    await trio.sleep(0.02)
+                await until_status(at, 503)
             else:
                 async with client(at) as bob:
                     assert await bob.error("hello", user="Bob") == "unavailable"
             await anna.ok("ping")
             own.start()
-            while (await get(at, "/")).status != 200:
-                await trio.sleep(0.02)
+            await until_status(at, 200)
             async with client(at) as bob:
-                while (await bob.ask("hello", user="Bob", session=SESSION))["type"] != "ok":
+                while await hello_fails(bob):  # noqa: ASYNC110
                     await trio.sleep(0.02)
 
 
@@ -242,7 +250,7 @@ async def test_who_was_on_a_process_that_is_killed_goes_on_at_the_other(
                 await clients[n % 6].post("r", f"m{n}")
             while any(found != expected for found in texts.values()):  # noqa: ASYNC110
                 await trio.sleep(0.01)
-            while await connections(other) < 6:
+            while await connections(other) < 6:  # noqa: ASYNC110
                 await trio.sleep(0.05)
             async with client(at) as late:
                 await late.hello("Late")

@@ -60,8 +60,8 @@ class Process:
 
 
 @asynccontextmanager
-async def process(url: str, timeout: float = 5) -> AsyncIterator[Process]:
-    backend, record = RedisBackend(url, prefix="chat", timeout=timeout), Record()
+async def process(url: str, patience: float = 5) -> AsyncIterator[Process]:
+    backend, record = RedisBackend(url, prefix="chat", timeout=patience), Record()
     async with backend.open(record):
         backend.follow(LOG)
         await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
@@ -108,9 +108,12 @@ async def test_a_subscription_that_ends_begins_again(own: RedisServer, no_heartb
 
 
 async def test_a_write_is_never_sent_twice(own: RedisServer, no_heartbeat: None) -> None:
-    """The client's own retries would repeat what is cut; nobody knows then whether it was stored."""
+    """The client's own retries would repeat what is cut."""
     async with wire(own.port, keeps=True) as line, process(line.url) as one:
-        for text, cut in ("cut-request", line.cut_request_after), ("cut-reply", line.cut_reply_after):
+        for text, cut in (
+            ("cut-request", line.cut_request_after),
+            ("cut-reply", line.cut_reply_after),
+        ):
             cut(1)
             with pytest.raises(Unavailable):
                 await one.post(text)
@@ -133,7 +136,7 @@ async def insist(one: Process, text: str) -> None:
 
 async def test_a_black_hole_is_given_up(own: RedisServer) -> None:
     """There is no time-out in the client by default."""
-    async with wire(own.port) as line, process(line.url, timeout=0.3) as one:
+    async with wire(own.port) as line, process(line.url, patience=0.3) as one:
         await one.post("1")
         line.hold()
         with trio.fail_after(60):

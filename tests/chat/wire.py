@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import trio
 
@@ -84,25 +85,25 @@ class Wire:
         pair = client, server
         self._pairs.add(pair)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._carry_up, *pair)
-            nursery.start_soon(self._carry_down, *pair)
+            nursery.start_soon(_carry, client, server, partial(self._pass_up, *pair))
+            nursery.start_soon(_carry, server, client, partial(self._pass_down, *pair))
         self._pairs.remove(pair)
 
-    async def _carry_up(self, client: trio.SocketStream, server: trio.SocketStream) -> None:
-        async for data in _until_cut(client, server):
-            await self._passing.wait()
-            if self._keeps:
-                self.sent += data
-            if self._word is not None and self._word in data:
-                self._unanswered.add(client)
-            await self._pass_on("up", server, data)
+    async def _pass_up(
+        self, client: trio.SocketStream, server: trio.SocketStream, data: bytes
+    ) -> None:
+        await self._passing.wait()
+        if self._keeps:
+            self.sent += data
+        if self._word is not None and self._word in data:
+            self._unanswered.add(client)
+        await self._pass_on("up", server, data)
 
-    async def _carry_down(self, client: trio.SocketStream, server: trio.SocketStream) -> None:
-        async for data in _until_cut(server, client):
-            await self._passing.wait()
-            await trio.sleep(self.delay)
-            if client not in self._unanswered:
-                await self._pass_on("down", client, data)
+    async def _pass_down(self, client: trio.SocketStream, _: object, data: bytes) -> None:
+        await self._passing.wait()
+        await trio.sleep(self.delay)
+        if client not in self._unanswered:
+            await self._pass_on("down", client, data)
 
     async def _pass_on(self, way: str, target: trio.SocketStream, data: bytes) -> None:
         left = self._left.get(way, math.inf)
@@ -111,21 +112,20 @@ class Wire:
             data = data[: int(left)]
         elif way in self._left:
             self._left[way] -= len(data)
-        try:
-            await target.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return
+        await target.send_all(data)
         if len(data) == left:
             await self.cut()
 
 
-async def _until_cut(
-    source: trio.SocketStream, target: trio.SocketStream
-) -> AsyncIterator[bytes]:
-    """What comes; at the end both are closed."""
+async def _carry(
+    source: trio.SocketStream,
+    target: trio.SocketStream,
+    take: Callable[[bytes], Awaitable[None]],
+) -> None:
+    """Hand on what comes; at the end both are closed."""
     try:
         async for data in source:
-            yield bytes(data)
+            await take(bytes(data))
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
     finally:
