@@ -162,6 +162,10 @@ class Load:
         """Open more connections."""
         return self.command("open", count, path, *["raw"] * raw, *["deflate"] * deflate)
 
+    def port(self, port: int) -> None:
+        """Open connections to another port from now on."""
+        self.command("port", port)
+
     def echo(self, messages: int, size: int, depth: int = 1) -> Done:
         """Have messages of that many bytes sent back, `depth` at a time on each connection."""
         return self.command("echo", messages, size, depth)

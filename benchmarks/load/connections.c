@@ -53,6 +53,8 @@ void listen_to(const char *host, int port, double patience) {
     stall = patience;
 }
 
+void go_to(uint32_t port) { address.sin_port = htons((uint16_t)port); }
+
 int poller(void) { return epoll; }
 
 /* Make room for messages of that size, and for so many in one write. */

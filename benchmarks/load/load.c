@@ -8,6 +8,7 @@
  * with status 1; so does STALL seconds (20) in which nothing comes in. Pings are answered at all
  * times.
  *
+ *     port PORT                         connections opened from now on go there
  *     open COUNT PATH [raw] [deflate]   open more connections; raw: TCP without a handshake
  *     echo MESSAGES SIZE DEPTH          send texts; each connection DEPTH in one write, then waits
  *     texts FILE                        read the texts, one a line, that `deflate` sends
@@ -137,6 +138,10 @@ static void execute(char *line) {
         if (next.deflate && !DEFLATE) fail("built without zlib");
         job = next;
         command_open((uint32_t)*count);
+    } else if (sscanf(line, "port %u", &at_once) == 1) {
+        go_to(at_once);
+        job = next;
+        finish(0, now());
     } else if (sscanf(line, "connect %" SCNu64 " %4095s %u", count, path, &at_once) == 3) {
         next.task = CONNECT, job = next;
         command_connect(at_once);

@@ -47,6 +47,7 @@ extern uint64_t pings; /* answered so far */
 extern uint32_t opened;
 
 void listen_to(const char *host, int port, double stall);
+void go_to(uint32_t port);
 int poller(void);
 void make_room(size_t size, size_t depth);
 void open_more(uint32_t count);

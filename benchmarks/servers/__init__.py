@@ -108,6 +108,11 @@ def runs(program: Program) -> bool:
     return done.returncode == 0
 
 
+def cpu_of(pid: int) -> float:
+    """Return the CPU time of all threads of a process so far, user's and system's, in seconds."""
+    return time.clock_gettime((~pid << 3) | _SCHED)
+
+
 class ServerError(Exception):
     """A server did not start."""
 
@@ -173,7 +178,7 @@ class Server:
 
     def cpu(self) -> float:
         """Return the CPU time of all its threads so far, user's and system's, in seconds."""
-        return time.clock_gettime((~self.pid << 3) | _SCHED)
+        return cpu_of(self.pid)
 
     def memory(self) -> int:
         """Return its resident memory (RSS), in bytes."""

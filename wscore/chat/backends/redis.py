@@ -217,6 +217,7 @@ class RedisBackend:
         if found is None or (epoch and found.epoch != epoch):
             self._news.doubt(log)  # the listener has to hear of that first
             raise Unavailable(f"{self.place}: {log.kind} {log.key!r} was lost")
+        self._news.wake(log, found.last)
         return found
 
     async def rooms(self, limit: int) -> list[RoomHead]:

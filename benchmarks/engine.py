@@ -1,0 +1,310 @@
+"""The chat in several processes on one Redis: what a post and a delivery cost, and where.
+
+One room, whose members are spread evenly over the processes; whoever posts is at the first one.
+Redis writes to the disk before it answers (``appendfsync always``), as SQLite does beside it. Costs
+are taken one post at a time, so that nothing is done for two at once, and without the heartbeat,
+which is a row of its own; a busy chat takes less for a post. `benchmarks.model` reckons from them.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self, TypeVar
+
+from benchmarks import servers
+from benchmarks._harness import (
+    US,
+    Contender,
+    Outcome,
+    Row,
+    Timing,
+    UnequalWork,
+    compared,
+    outcome_of,
+)
+from benchmarks._live import affordable, cores
+from benchmarks.chat import HELLO, join, post
+from benchmarks.load import Done, Load, LoadError
+from benchmarks.servers import Program, Server
+from benchmarks.servers.redis_server import Redis
+
+#: How many processes share a Redis; the first of them is `US`.
+PROCESSES = (1, 2, 4)
+SQLITE = "SQLite"
+#: Members of rooms whose posts are taken apart.
+MEMBERS = (100, 1000)
+#: The room that is posted in as fast as it goes, and how many posts may be on their way there.
+CROWD, AHEAD = 1000, 16
+#: Users who do nothing, and messages that are kept.
+IDLE, KEPT = 2000, 5000
+#: Seconds between two heartbeats where they are watched, and for how long.
+HEARTBEAT, WATCHED = 1.0, 5.0
+NEVER = 1e6
+_REST = 0.01
+
+Sample = TypeVar("Sample")
+
+COSTS, FAST, HELD = (
+    "engine: a post, one at a time",
+    "engine: a delivery, as fast as it goes",
+    "engine: what is held, and looked after",
+)
+#: What a post is measured in: the row's name, its unit, whether SQLite has it too.
+KINDS = {
+    "CPU of the chat": ("ns", True),
+    "CPU of Redis": ("ns", False),
+    "calls of Redis": ("", False),
+    "commands of Redis": ("", False),
+    "bytes to Redis": ("B", False),
+    "bytes from Redis": ("B", False),
+}
+MESSAGE, USER, MEMBER, LOOK_CHAT, LOOK_REDIS = (
+    "a message, in Redis",
+    "a user, in Redis",
+    "a connection, in a process",
+    "a heartbeat's look at a log, CPU of the chat",
+    "a heartbeat's look at a log, CPU of Redis",
+)
+
+
+def contender(processes: int) -> str:
+    """Name so many processes on one Redis."""
+    return US if processes == 1 else f"{processes} processes"
+
+
+def costs(members: int, kind: str) -> str:
+    """Name a row of a room with so many members."""
+    return f"post to {members:,}, {kind}"
+
+
+def fast() -> str:
+    """Name the row of the room where most is said."""
+    return f"room of {affordable(CROWD):,}, {AHEAD} posts ahead, time"
+
+
+def labels() -> list[str]:
+    """Name all rows."""
+    rows = [costs(affordable(n), kind) for n in MEMBERS for kind in KINDS]
+    return [*rows, fast(), MESSAGE, USER, MEMBER, LOOK_CHAT, LOOK_REDIS]
+
+
+def outcomes(
+    programs: Sequence[Program], timing: Timing, wanted: Callable[[str], bool]
+) -> Iterator[tuple[str, Outcome]]:
+    """Measure the rows that are wanted."""
+    for members in map(affordable, MEMBERS):
+        if any(wanted(costs(members, kind)) for kind in KINDS):
+            for outcome in posted(members, timing):
+                yield COSTS, outcome
+    if wanted(fast()):
+        yield FAST, delivered(timing)
+    if any(wanted(label) for label in (MESSAGE, USER, MEMBER, LOOK_CHAT, LOOK_REDIS)):
+        for outcome in held():
+            yield HELD, outcome
+
+
+class Taken(NamedTuple):
+    """What a fleet has used so far, or between two moments."""
+
+    chat: float
+    redis: float
+    calls: int
+    commands: int
+    received: int
+    sent: int
+
+    def since(self, before: Taken) -> Taken:
+        return Taken._make(now - then for now, then in zip(self, before, strict=True))
+
+    def each(self, posts: int) -> dict[str, float]:
+        """By kind, for one of so many posts."""
+        scaled = (self.chat * 1e9, self.redis * 1e9, *self[2:])
+        return {kind: value / posts for kind, value in zip(KINDS, scaled, strict=True)}
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The processes of one chat, what they share, and a load generator before them."""
+
+    name: str
+    servers: Sequence[Server]
+    ports: Sequence[int]
+    redis: Redis | None
+    load: Load
+
+    @classmethod
+    def started(
+        cls, stack: ExitStack, processes: int, *, on_redis: bool = True, heartbeat: float = NEVER
+    ) -> Self:
+        """Start one; the stack ends it.
+
+        Raises:
+            ServerError: Redis or the chat does not start.
+            LoadUnavailable: There is no load generator.
+        """
+        redis = stack.enter_context(Redis()) if on_redis else None
+        options = [] if redis is None else ["--engine", redis.url, "--heartbeat", str(heartbeat)]
+        name = SQLITE if redis is None else contender(processes)
+        program = replace(servers.CHAT, name=name)
+        started = [stack.enter_context(Server(program, options)) for _ in range(processes)]
+        ports = [server.wait_ready() for server in started]
+        _, load_core = cores()
+        return cls(name, started, ports, redis, stack.enter_context(Load(ports[0], load_core)))
+
+    def fill(self, members: int, name: str = "r") -> None:
+        """Open connections that join a room, spread evenly, and one more that will post there."""
+        first = 0
+        for index, port in enumerate(self.ports):
+            count = members // len(self.ports) + (index < members % len(self.ports))
+            self._enter(port, first, count, name)
+            first += count
+        self._enter(self.ports[0], first, 1, name)
+
+    def _enter(self, port: int, first: int, count: int, name: str) -> None:
+        self.load.port(port)
+        self.load.open(count, "/ws")
+        self.load.ask(first, count, HELLO)
+        self.load.ask(first, count, join(name))
+
+    def taken(self) -> Taken:
+        """Read what it has used until now."""
+        chat = sum(server.cpu() for server in self.servers)
+        if self.redis is None:
+            return Taken(chat, 0, 0, 0, 0, 0)
+        cpu, figures = self.redis.cpu(), self.redis.figures()
+        return Taken(chat, cpu, figures.calls, figures.commands, figures.received, figures.sent)
+
+
+def fleets(stack: ExitStack, members: int) -> list[Fleet]:
+    """Start all that are compared, with their members; ours is the first."""
+    found = [Fleet.started(stack, n) for n in PROCESSES]
+    found.append(Fleet.started(stack, 1, on_redis=False))
+    for fleet in found:
+        with named(fleet):
+            fleet.fill(members)
+    return found
+
+
+def named(fleet: Fleet) -> ExitStack:
+    """Name a fleet that does not do the work."""
+
+    def rename(kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, LoadError):
+            raise UnequalWork(f"{fleet.name} does not do the work: {error}") from None
+        return False
+
+    stack = ExitStack()
+    stack.push(rename)
+    return stack
+
+
+def spread(fleet: Fleet, posts: int, ahead: int) -> Done:
+    """Post so often in the room, and wait until all members have got everything."""
+    with named(fleet):
+        return fleet.load.spread(posts, ahead, post("r"))
+
+
+def posts_for(fleet: Fleet, ahead: int, seconds: float) -> int:
+    """Find how many posts take about that long; the search is the warm-up."""
+    count = ahead
+    while (elapsed := spread(fleet, count, ahead).seconds) < seconds / 2:
+        count *= 2
+    return max(ahead, round(count * seconds / elapsed))
+
+
+def turns(
+    found: Sequence[Fleet], ahead: int, timing: Timing, each: Callable[[Fleet, int], Sample]
+) -> list[list[Sample]]:
+    """Let the fleets take turns, ours first and last; returns what each turn came to."""
+    counts = [posts_for(fleet, ahead, timing.seconds) for fleet in found]
+    entries = [*zip(found, counts, strict=True), (found[0], counts[0])]
+    samples: list[list[Sample]] = [[] for _ in entries]
+    for turn in range(timing.turns):
+        order = range(len(entries))
+        for index in order if turn % 2 == 0 else reversed(order):
+            samples[index].append(each(*entries[index]))
+    return samples
+
+
+def posted(members: int, timing: Timing) -> Iterator[Outcome]:
+    """Measure what a post takes, one at a time, of each kind."""
+    with ExitStack() as stack:
+        found = fleets(stack, members)
+        kept: list[dict[str, float]] = []
+
+        def work(fleet: Fleet, posts: int) -> int:
+            before = fleet.taken()
+            spread(fleet, posts, 1)
+            time.sleep(_REST)  # the kernel's clock of other processes may be a tick late
+            kept.append(fleet.taken().since(before).each(posts))
+            return len(kept) - 1
+
+        samples = turns(found, 1, timing, work)  # numbers of turns, for all kinds at once
+    for kind, (unit, has_sqlite) in KINDS.items():
+        values = [[kept[at][kind] for at in row] for row in samples]
+        names = [fleet.name for fleet in found]
+        if not has_sqlite:
+            del values[-2], names[-1]
+        yield summed(costs(members, kind), unit, names, values)
+
+
+def delivered(timing: Timing) -> Outcome:
+    """Measure the time of a delivery by the clock, with several posts on their way."""
+    with ExitStack() as stack:
+        found = fleets(stack, affordable(CROWD))
+
+        def work(fleet: Fleet, posts: int) -> float:
+            done = spread(fleet, posts, AHEAD)
+            return done.seconds / done.done * 1e9
+
+        samples = turns(found, AHEAD, timing, work)
+    return summed(fast(), "ns", [fleet.name for fleet in found], samples)
+
+
+def summed(
+    label: str, unit: str, names: Sequence[str], samples: Sequence[Sequence[float]]
+) -> Outcome:
+    """Sum up turns; none of the contenders is another library."""
+    row = Row(label, [Contender(name, "", {}, peer=False) for name in names], None)
+    return replace(outcome_of(row, samples), unit=unit)
+
+
+def held() -> Iterator[Outcome]:
+    """Measure what messages and users take where nothing happens."""
+    users = affordable(IDLE)
+    with ExitStack() as stack:
+        fleet = Fleet.started(stack, 1, heartbeat=HEARTBEAT)
+        redis, (server,), load = fleet.redis, fleet.servers, fleet.load
+        assert redis is not None
+        with named(fleet):
+            load.open(20, "/ws")
+            load.ask(0, 20, HELLO)
+            load.ask(0, 20, join("r#"))
+            load.post(0, 20, 200, post("r#"))
+            before = redis.figures().memory
+            load.post(0, 20, KEPT, post("r#"))
+            yield compared(MESSAGE, "B", {US: (redis.figures().memory - before) / KEPT}, [])
+            before, resident = redis.figures().memory, server.memory()
+            load.open(users, "/ws")
+            load.ask(20, users, HELLO)
+            load.wait(2 * HEARTBEAT)
+            yield compared(USER, "B", {US: (redis.figures().memory - before) / users}, [])
+            yield compared(MEMBER, "B", {US: (server.memory() - resident) / users}, [])
+            samples = [looked(fleet, redis) for _ in range(2)]
+    for index, label in enumerate((LOOK_CHAT, LOOK_REDIS)):
+        first, again = (sample[index] for sample in samples)
+        yield compared(label, "ns", {US: statistics.mean((first, again))}, [], again)
+
+
+def looked(fleet: Fleet, redis: Redis) -> tuple[float, float]:
+    """Watch heartbeats; returns the CPU time of chat and Redis for a look at a log, in ns."""
+    looks, before = redis.figures().looks, fleet.taken()
+    fleet.load.wait(WATCHED)
+    used, looks = fleet.taken().since(before), redis.figures().looks - looks
+    if looks < WATCHED / HEARTBEAT:
+        raise UnequalWork(f"{fleet.name} does not look at its logs")
+    return used.chat / looks * 1e9, used.redis / looks * 1e9
