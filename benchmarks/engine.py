@@ -1,9 +1,10 @@
 """The chat in several processes on one Redis: what a post and a delivery cost, and where.
 
-One room, whose members are spread evenly over the processes; whoever posts is at the first one.
-Redis writes to the disk before it answers (``appendfsync always``), as SQLite does beside it. Costs
-are taken one post at a time, so that nothing is done for two at once, and without the heartbeat,
-which is a row of its own; a busy chat takes less for a post. `benchmarks.model` reckons from them.
+The members of each room are spread evenly over the processes, and so are those who post. Redis
+writes to the disk before it answers (``appendfsync always``), as SQLite does beside it. A post is
+measured alone, when nothing else is to be done, and where fifty rooms are talked in at once, so
+that much is done together. The heartbeat is left out of it, and a row of its own.
+`benchmarks.model` reckons from these figures.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ from benchmarks.servers.redis_server import Redis
 #: How many processes share a Redis; the first of them is `US`.
 PROCESSES = (1, 2, 4)
 SQLITE = "SQLite"
-#: Members of rooms whose posts are taken apart.
-MEMBERS = (100, 1000)
-#: The room that is posted in as fast as it goes, and how many posts may be on their way there.
+#: How many posts may be on their way in the room that is posted in as fast as it goes.
 CROWD, AHEAD = 1000, 16
 #: Users who do nothing, and messages that are kept.
 IDLE, KEPT = 2000, 5000
@@ -49,7 +48,7 @@ _REST = 0.01
 Sample = TypeVar("Sample")
 
 COSTS, FAST, HELD = (
-    "engine: a post, one at a time",
+    "engine: a post",
     "engine: a delivery, as fast as it goes",
     "engine: what is held, and looked after",
 )
@@ -71,24 +70,40 @@ MESSAGE, USER, MEMBER, LOOK_CHAT, LOOK_REDIS = (
 )
 
 
+@dataclass(frozen=True)
+class Talk:
+    """In how many rooms is talked at once, and how many members each has."""
+
+    rooms: int
+    members: int
+
+    @property
+    def name(self) -> str:
+        rooms = "one room" if self.rooms == 1 else f"{self.rooms} rooms at once"
+        return f"{rooms}, of {self.members:,}"
+
+    def label(self, kind: str) -> str:
+        """Name a row."""
+        return f"{self.name}: {kind}"
+
+
+#: What is measured; the last are the ones that a busy chat is reckoned from.
+TALKS = (Talk(1, 100), Talk(1, 1000), Talk(50, 20), Talk(50, 80))
+
+
 def contender(processes: int) -> str:
     """Name so many processes on one Redis."""
     return US if processes == 1 else f"{processes} processes"
 
 
-def costs(members: int, kind: str) -> str:
-    """Name a row of a room with so many members."""
-    return f"post to {members:,}, {kind}"
-
-
 def fast() -> str:
     """Name the row of the room where most is said."""
-    return f"room of {affordable(CROWD):,}, {AHEAD} posts ahead, time"
+    return f"room of {CROWD:,}, {AHEAD} posts ahead, time"
 
 
 def labels() -> list[str]:
     """Name all rows."""
-    rows = [costs(affordable(n), kind) for n in MEMBERS for kind in KINDS]
+    rows = [talk.label(kind) for talk in TALKS for kind in KINDS]
     return [*rows, fast(), MESSAGE, USER, MEMBER, LOOK_CHAT, LOOK_REDIS]
 
 
@@ -96,9 +111,9 @@ def outcomes(
     programs: Sequence[Program], timing: Timing, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[str, Outcome]]:
     """Measure the rows that are wanted."""
-    for members in map(affordable, MEMBERS):
-        if any(wanted(costs(members, kind)) for kind in KINDS):
-            for outcome in posted(members, timing):
+    for talk in TALKS:
+        if any(wanted(talk.label(kind)) for kind in KINDS):
+            for outcome in posted(talk, timing):
                 yield COSTS, outcome
     if wanted(fast()):
         yield FAST, delivered(timing)
@@ -155,20 +170,30 @@ class Fleet:
         _, load_core = cores()
         return cls(name, started, ports, redis, stack.enter_context(Load(ports[0], load_core)))
 
-    def fill(self, members: int, name: str = "r") -> None:
-        """Open connections that join a room, spread evenly, and one more that will post there."""
-        first = 0
+    def fill(self, talk: Talk) -> None:
+        """Open connections that post, one for each room, and the other members."""
+        for at in range(talk.rooms):
+            self.load.port(self.ports[at % len(self.ports)])
+            self.load.open(1, "/ws")
+        self.load.ask(0, talk.rooms, HELLO)
+        self.load.ask(0, talk.rooms, join("r#"))
+        first, others = talk.rooms, talk.members - 1
         for index, port in enumerate(self.ports):
-            count = members // len(self.ports) + (index < members % len(self.ports))
-            self._enter(port, first, count, name)
-            first += count
-        self._enter(self.ports[0], first, 1, name)
+            each = others // len(self.ports) + (index < others % len(self.ports))
+            self.load.port(port)
+            self.load.open(each * talk.rooms, "/ws")
+            self.load.ask(first, each * talk.rooms, HELLO)
+            for room in range(talk.rooms):
+                self.load.ask(first, each, join(f"r{room}"))
+                first += each
 
-    def _enter(self, port: int, first: int, count: int, name: str) -> None:
-        self.load.port(port)
-        self.load.open(count, "/ws")
-        self.load.ask(first, count, HELLO)
-        self.load.ask(first, count, join(name))
+    def talk(self, talk: Talk, posts: int) -> Done:
+        """Post so often, and wait until all members have got everything."""
+        with named(self):
+            done = self.load.talk(0, talk.rooms, posts, talk.members, post("r#"))
+        if done.done != posts * talk.members:
+            raise UnequalWork(f"{self.name} delivers {done.done:,}, not {posts * talk.members:,}")
+        return done
 
     def taken(self) -> Taken:
         """Read what it has used until now."""
@@ -179,13 +204,13 @@ class Fleet:
         return Taken(chat, cpu, figures.calls, figures.commands, figures.received, figures.sent)
 
 
-def fleets(stack: ExitStack, members: int) -> list[Fleet]:
+def fleets(stack: ExitStack, talk: Talk) -> list[Fleet]:
     """Start all that are compared, with their members; ours is the first."""
     found = [Fleet.started(stack, n) for n in PROCESSES]
     found.append(Fleet.started(stack, 1, on_redis=False))
     for fleet in found:
         with named(fleet):
-            fleet.fill(members)
+            fleet.fill(talk)
     return found
 
 
@@ -202,25 +227,26 @@ def named(fleet: Fleet) -> ExitStack:
     return stack
 
 
-def spread(fleet: Fleet, posts: int, ahead: int) -> Done:
-    """Post so often in the room, and wait until all members have got everything."""
-    with named(fleet):
-        return fleet.load.spread(posts, ahead, post("r"))
+Work = Callable[[Fleet, int], Done]
 
 
-def posts_for(fleet: Fleet, ahead: int, seconds: float) -> int:
+def posts_for(fleet: Fleet, work: Work, unit: int, seconds: float) -> int:
     """Find how many posts take about that long; the search is the warm-up."""
-    count = ahead
-    while (elapsed := spread(fleet, count, ahead).seconds) < seconds / 2:
+    count = unit
+    while (elapsed := work(fleet, count).seconds) < seconds / 2:
         count *= 2
-    return max(ahead, round(count * seconds / elapsed))
+    return max(unit, round(count * seconds / elapsed / unit) * unit)
 
 
 def turns(
-    found: Sequence[Fleet], ahead: int, timing: Timing, each: Callable[[Fleet, int], Sample]
+    found: Sequence[Fleet],
+    work: Work,
+    unit: int,
+    timing: Timing,
+    each: Callable[[Fleet, int], Sample],
 ) -> list[list[Sample]]:
     """Let the fleets take turns, ours first and last; returns what each turn came to."""
-    counts = [posts_for(fleet, ahead, timing.seconds) for fleet in found]
+    counts = [posts_for(fleet, work, unit, timing.seconds) for fleet in found]
     entries = [*zip(found, counts, strict=True), (found[0], counts[0])]
     samples: list[list[Sample]] = [[] for _ in entries]
     for turn in range(timing.turns):
@@ -230,38 +256,44 @@ def turns(
     return samples
 
 
-def posted(members: int, timing: Timing) -> Iterator[Outcome]:
-    """Measure what a post takes, one at a time, of each kind."""
+def posted(talk: Talk, timing: Timing) -> Iterator[Outcome]:
+    """Measure what a post takes, of each kind."""
+
+    def work(fleet: Fleet, posts: int) -> Done:
+        return fleet.talk(talk, posts)
+
+    def taken(fleet: Fleet, posts: int) -> dict[str, float]:
+        before = fleet.taken()
+        work(fleet, posts)
+        time.sleep(_REST)  # the kernel's clock of other processes may be a tick late
+        return fleet.taken().since(before).each(posts)
+
     with ExitStack() as stack:
-        found = fleets(stack, members)
-        kept: list[dict[str, float]] = []
-
-        def work(fleet: Fleet, posts: int) -> int:
-            before = fleet.taken()
-            spread(fleet, posts, 1)
-            time.sleep(_REST)  # the kernel's clock of other processes may be a tick late
-            kept.append(fleet.taken().since(before).each(posts))
-            return len(kept) - 1
-
-        samples = turns(found, 1, timing, work)  # numbers of turns, for all kinds at once
+        found = fleets(stack, talk)
+        samples = turns(found, work, talk.rooms, timing, taken)
     for kind, (unit, has_sqlite) in KINDS.items():
-        values = [[kept[at][kind] for at in row] for row in samples]
+        values = [[sample[kind] for sample in row] for row in samples]
         names = [fleet.name for fleet in found]
         if not has_sqlite:
             del values[-2], names[-1]
-        yield summed(costs(members, kind), unit, names, values)
+        yield summed(talk.label(kind), unit, names, values)
 
 
 def delivered(timing: Timing) -> Outcome:
     """Measure the time of a delivery by the clock, with several posts on their way."""
+    talk = Talk(1, CROWD)
+
+    def work(fleet: Fleet, posts: int) -> Done:
+        with named(fleet):
+            return fleet.load.spread(posts, AHEAD, post("r0"))
+
+    def each(fleet: Fleet, posts: int) -> float:
+        done = work(fleet, posts)
+        return done.seconds / done.done * 1e9
+
     with ExitStack() as stack:
-        found = fleets(stack, affordable(CROWD))
-
-        def work(fleet: Fleet, posts: int) -> float:
-            done = spread(fleet, posts, AHEAD)
-            return done.seconds / done.done * 1e9
-
-        samples = turns(found, AHEAD, timing, work)
+        found = fleets(stack, talk)
+        samples = turns(found, work, AHEAD, timing, each)
     return summed(fast(), "ns", [fleet.name for fleet in found], samples)
 
 

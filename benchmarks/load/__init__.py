@@ -199,6 +199,10 @@ class Load:
         """Have connections post, each again when it has the ok."""
         return self.command("post", first, count, messages, request)
 
+    def talk(self, first: int, count: int, messages: int, members: int, request: str) -> Done:
+        """Have connections post as `post` does, until each post has reached so many members."""
+        return self.command("talk", first, count, messages, members, request)
+
     def spread(self, messages: int, depth: int, request: str) -> Done:
         """Post on the connection opened last, `depth` ahead of what has reached all others."""
         return self.command("spread", messages, depth, request)

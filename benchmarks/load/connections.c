@@ -201,6 +201,10 @@ static void on_answered(struct connection *c) {
         job.done++;
         if (job.sent < job.target) ask(&connections[job.first + job.sent]);
         break;
+    case TALK:
+        job.done++;
+        if (job.sent < job.target) ask(c);
+        break;
     case POST:
         if (latency_count == latency_room) {
             latency_room = latency_room ? 2 * latency_room : 4096;
@@ -228,6 +232,7 @@ static void on_chat(struct connection *c, struct frame *frame) {
         job.spread += messages, job.done += messages;
         spread(&connections[job.first]);
     }
+    if (job.task == TALK && !ok) job.spread += messages, job.done += messages;
     if (!ok) return;
     if (job.task != SPREAD && request_of(data, length) != c->request)
         fail("connection %u: an answer to something else", c->number);

@@ -16,6 +16,7 @@
  *     publish MESSAGES SIZE             send on the connection opened last; the others receive all
  *     ask FIRST COUNT PATTERN           in a chat: each of these connections asks, until it has an ok
  *     post FIRST COUNT MESSAGES PATTERN  each of these posts again when it has the ok
+ *     talk FIRST COUNT MESSAGES MEMBERS PATTERN  the same, and each post has to reach so many
  *     spread MESSAGES DEPTH PATTERN     post on the connection opened last, DEPTH ahead of the one
  *                                       that has reached all the others
  *     follow MESSAGES PATTERN           ask there, and wait for so many messages
@@ -112,13 +113,14 @@ static void command_chat(void) {
     uint64_t wanted = job.target;
     if (opened < job.first + job.count || job.count == 0) fail("%u connections are open", opened);
     if (job.task == SPREAD) wanted *= opened; /* the others', and an ok each */
+    if (job.task == TALK) wanted *= job.size + 1;
     make_room(1 << 18, 1);
     double began = now();
     ask_first();
     advance(wanted);
     double seconds = now() - began;
     printf("{\"done\": %" PRIu64 ", \"seconds\": %.9f, \"pings\": %" PRIu64,
-           job.task == SPREAD ? job.spread : job.done, seconds, pings);
+           job.task == SPREAD || job.task == TALK ? job.spread : job.done, seconds, pings);
     if (job.task == POST) printf(", \"p50\": %.9f, \"p99\": %.9f", latency(0.5), latency(0.99));
     puts("}");
     job.task = NOTHING;
@@ -164,6 +166,10 @@ static void execute(char *line) {
         command_chat();
     } else if (sscanf(line, "post %u %u %" SCNu64 " %n", &next.first, &next.count, count, &at) == 3) {
         next.task = POST, next.pattern = line + at, job = next;
+        command_chat();
+    } else if (sscanf(line, "talk %u %u %" SCNu64 " %u %n", &next.first, &next.count, count,
+                      &next.size, &at) == 4) {
+        next.task = TALK, next.pattern = line + at, job = next;
         command_chat();
     } else if (sscanf(line, "spread %" SCNu64 " %u %n", count, &next.depth, &at) == 2) {
         next.task = SPREAD, next.first = opened - 1, next.count = 1;

@@ -31,7 +31,7 @@ uint64_t request_of(const char *data, size_t length);
 uint32_t count_messages(const char *data, size_t length, uint64_t *last);
 
 /* connections.c: the connections, and one task for all of them. */
-enum task { NOTHING, ECHO, COMPRESSED, PUBLISH, CONNECT, ASK, POST, SPREAD, FOLLOW };
+enum task { NOTHING, ECHO, COMPRESSED, PUBLISH, CONNECT, ASK, POST, TALK, SPREAD, FOLLOW };
 
 struct job {
     enum task task;

@@ -52,6 +52,7 @@ class Redis:
         self._folder = tempfile.TemporaryDirectory(dir=FOLDER)
         with socket.create_server((HOST, 0)) as probe:
             self.port: int = probe.getsockname()[1]
+        self._asked = self._told = 0
         self._process = subprocess.Popen(
             [
                 *(program, "--port", str(self.port), "--bind", HOST, "--dir", self._folder.name),
@@ -90,6 +91,7 @@ class Redis:
 
     def figures(self) -> Figures:
         """Ask it; what that takes is not counted."""
+        told = self._told
         said = self._info()
         calls = {
             name.removeprefix("cmdstat_"): int(value.partition("calls=")[2].partition(",")[0])
@@ -102,8 +104,8 @@ class Redis:
             sum(calls.get(name, 0) for name in sent),
             sum(calls.values()),
             calls.get("xlen", 0),
-            int(said["total_net_input_bytes"]),
-            int(said["total_net_output_bytes"]),
+            int(said["total_net_input_bytes"]) - self._asked,
+            int(said["total_net_output_bytes"]) - told,
             int(said["used_memory"]),
         )
 
@@ -112,9 +114,13 @@ class Redis:
             return probe.connect_ex((HOST, self.port)) == 0
 
     def _info(self) -> dict[str, str]:
+        question = b"INFO everything\r\n"
         with socket.create_connection((HOST, self.port), _PATIENCE) as connection:
-            connection.sendall(b"INFO everything\r\n")
+            connection.sendall(question)
             file = connection.makefile("rb")
-            text = file.read(int(file.readline()[1:])).decode()
-        lines = (line.partition(":") for line in text.splitlines())
+            head = file.readline()
+            body = file.read(int(head[1:]))
+        self._asked += len(question)
+        self._told += len(head) + len(body) + 2
+        lines = (line.partition(":") for line in body.decode().splitlines())
         return {name: value for name, _, value in lines if value}
