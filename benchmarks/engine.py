@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, Self, TypeVar
 
 from benchmarks import servers
@@ -111,10 +112,9 @@ def outcomes(
     programs: Sequence[Program], timing: Timing, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[str, Outcome]]:
     """Measure the rows that are wanted."""
-    for talk in TALKS:
-        if any(wanted(talk.label(kind)) for kind in KINDS):
-            for outcome in posted(talk, timing):
-                yield COSTS, outcome
+    talks = [t for t in TALKS if any(wanted(t.label(kind)) for kind in KINDS)]
+    for outcome in posted(talks, timing):
+        yield COSTS, outcome
     if wanted(fast()):
         yield FAST, delivered(timing)
     if any(wanted(label) for label in (MESSAGE, USER, MEMBER, LOOK_CHAT, LOOK_REDIS)):
@@ -150,6 +150,14 @@ class Fleet:
     ports: Sequence[int]
     redis: Redis | None
     load: Load
+
+    def bind(self) -> None:
+        """Let the processes share one core, and Redis and the load generator another."""
+        first, second = cores()
+        for server in self.servers:
+            server.bind(first)
+        if self.redis is not None:
+            self.redis.bind(second)
 
     @classmethod
     def started(
@@ -238,45 +246,70 @@ def posts_for(fleet: Fleet, work: Work, unit: int, seconds: float) -> int:
     return max(unit, round(count * seconds / elapsed / unit) * unit)
 
 
+@dataclass(frozen=True)
+class Group:
+    """Fleets that are compared with the first of them, and what they do."""
+
+    fleets: Sequence[Fleet]
+    work: Work
+    unit: int
+
+    def entries(self, seconds: float) -> list[tuple[Fleet, Work, int]]:
+        """What a turn consists of; ours is first and last."""
+        counts = [posts_for(fleet, self.work, self.unit, seconds) for fleet in self.fleets]
+        found = [
+            (fleet, self.work, count) for fleet, count in zip(self.fleets, counts, strict=True)
+        ]
+        return [*found, found[0]]
+
+
 def turns(
-    found: Sequence[Fleet],
-    work: Work,
-    unit: int,
-    timing: Timing,
-    each: Callable[[Fleet, int], Sample],
-) -> list[list[Sample]]:
-    """Let the fleets take turns, ours first and last; returns what each turn came to."""
-    counts = [posts_for(fleet, work, unit, timing.seconds) for fleet in found]
-    entries = [*zip(found, counts, strict=True), (found[0], counts[0])]
-    samples: list[list[Sample]] = [[] for _ in entries]
+    groups: Sequence[Group], timing: Timing, take: Callable[[Fleet, Work, int], Sample]
+) -> list[list[list[Sample]]]:
+    """Let all fleets take turns, so that the groups compare, too.
+
+    Returns:
+        By group and entry what each turn came to.
+    """
+    entries = [(at, entry) for at, g in enumerate(groups) for entry in g.entries(timing.seconds)]
+    found: list[list[Sample]] = [[] for _ in entries]
     for turn in range(timing.turns):
         order = range(len(entries))
         for index in order if turn % 2 == 0 else reversed(order):
-            samples[index].append(each(*entries[index]))
-    return samples
+            found[index].append(take(*entries[index][1]))
+    return [
+        [samples for (owner, _), samples in zip(entries, found, strict=True) if owner == at]
+        for at in range(len(groups))
+    ]
 
 
-def posted(talk: Talk, timing: Timing) -> Iterator[Outcome]:
+def posted(talks: Sequence[Talk], timing: Timing) -> Iterator[Outcome]:
     """Measure what a post takes, of each kind."""
 
-    def work(fleet: Fleet, posts: int) -> Done:
-        return fleet.talk(talk, posts)
-
-    def taken(fleet: Fleet, posts: int) -> dict[str, float]:
+    def taken(fleet: Fleet, work: Work, posts: int) -> dict[str, float]:
         before = fleet.taken()
         work(fleet, posts)
         time.sleep(_REST)  # the kernel's clock of other processes may be a tick late
         return fleet.taken().since(before).each(posts)
 
     with ExitStack() as stack:
-        found = fleets(stack, talk)
-        samples = turns(found, work, talk.rooms, timing, taken)
-    for kind, (unit, has_sqlite) in KINDS.items():
-        values = [[sample[kind] for sample in row] for row in samples]
-        names = [fleet.name for fleet in found]
-        if not has_sqlite:
-            del values[-2], names[-1]
-        yield summed(talk.label(kind), unit, names, values)
+        groups = [Group(fleets(stack, t), partial(talked, t), t.rooms) for t in talks]
+        for group in groups:
+            for fleet in group.fleets:
+                fleet.bind()  # or what four processes cost each other would be in it
+        found = turns(groups, timing, taken)
+    for talk, group, samples in zip(talks, groups, found, strict=True):
+        for kind, (unit, has_sqlite) in KINDS.items():
+            values = [[sample[kind] for sample in entry] for entry in samples]
+            names = [fleet.name for fleet in group.fleets]
+            if not has_sqlite:
+                del values[-2], names[-1]
+            yield summed(talk.label(kind), unit, names, values)
+
+
+def talked(talk: Talk, fleet: Fleet, posts: int) -> Done:
+    """Post in the rooms."""
+    return fleet.talk(talk, posts)
 
 
 def delivered(timing: Timing) -> Outcome:
@@ -287,13 +320,13 @@ def delivered(timing: Timing) -> Outcome:
         with named(fleet):
             return fleet.load.spread(posts, AHEAD, post("r0"))
 
-    def each(fleet: Fleet, posts: int) -> float:
+    def taken(fleet: Fleet, work: Work, posts: int) -> float:
         done = work(fleet, posts)
         return done.seconds / done.done * 1e9
 
     with ExitStack() as stack:
         found = fleets(stack, talk)
-        samples = turns(found, work, AHEAD, timing, each)
+        (samples,) = turns([Group(found, work, AHEAD)], timing, taken)
     return summed(fast(), "ns", [fleet.name for fleet in found], samples)
 
 

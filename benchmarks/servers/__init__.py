@@ -113,6 +113,12 @@ def cpu_of(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | _SCHED)
 
 
+def bind(pid: int, core: int) -> None:
+    """Let a process run on one of the processor's cores only, with all its threads."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {core})
+
+
 class ServerError(Exception):
     """A server did not start."""
 
@@ -168,8 +174,7 @@ class Server:
 
     def bind(self, core: int) -> None:
         """Let it run on one of the processor's cores only, with all its threads."""
-        for thread in Path(f"/proc/{self.pid}/task").iterdir():
-            os.sched_setaffinity(int(thread.name), {core})
+        bind(self.pid, core)
 
     def errors(self) -> str:
         """Return the last line that it wrote to standard error."""

@@ -10,7 +10,7 @@ import time
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from benchmarks.servers import ServerError, cpu_of
+from benchmarks.servers import ServerError, bind, cpu_of
 from benchmarks.servers._program import HOST
 from benchmarks.servers.chat_wscore import FOLDER
 
@@ -88,6 +88,10 @@ class Redis:
     def cpu(self) -> float:
         """Return the CPU time of all its threads so far, in seconds."""
         return cpu_of(self._process.pid)
+
+    def bind(self, core: int) -> None:
+        """Let it run on one of the processor's cores only."""
+        bind(self._process.pid, core)
 
     def figures(self) -> Figures:
         """Ask it; what that takes is not counted."""

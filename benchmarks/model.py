@@ -1,0 +1,280 @@
+"""Reckons from measured figures what a chat of any size takes, in processes and in Redis.
+
+Costs of a post are taken to be sums of shares: of the post itself, of each call of Redis, of each
+other process that reads it, of each delivery. They are found from the figures for one process and
+some of those for two (`FITTED`); all others, with two processes and with four, are predicted and
+compared with what was measured. No I/O: figures of `benchmarks.engine` in, others out;
+`benchmarks._modelled` writes them down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from benchmarks import engine
+from benchmarks._harness import US, Outcome
+from benchmarks._results import ResultsError, Run, rows_of
+from benchmarks.engine import PROCESSES, TALKS, Talk, contender
+
+CHAT, REDIS, CALLS, RECEIVED, SENT = (
+    "CPU of the chat",
+    "CPU of Redis",
+    "calls of Redis",
+    "bytes to Redis",
+    "bytes from Redis",
+)
+#: What the shares are of, in the order of `Point.shares`.
+SHARES = ("a post", "a call", "a reader", "a delivery")
+#: Seconds between two heartbeats of a process.
+HEARTBEAT = 2.0
+#: How busy a core may be, so that there is room for the unforeseen.
+BUSY = 0.6
+#: Connections of a process, at most: what a core can also do in the seconds after a restart.
+CONNECTIONS = 20_000
+
+
+class Point(NamedTuple):
+    """One measured setting."""
+
+    talk: Talk
+    processes: int
+    figures: Mapping[str, float]
+    noise: Mapping[str, float]
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """How often each of `SHARES` is in a post."""
+        return (1, self.figures[CALLS], self.processes - 1, self.talk.members)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the costs are found from it."""
+        small = {1: min(talk.members for talk in TALKS if talk.rooms == 1)}
+        small[50] = min(talk.members for talk in TALKS if talk.rooms == 50)
+        return self.processes == 1 or (
+            self.processes == 2 and self.talk.members == small[self.talk.rooms]
+        )
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the shares of a post take, by kind, in the units of the figures; and what is held."""
+
+    shares: Mapping[str, Sequence[float]]
+    message: float
+    user: float
+    connection: float
+    look_chat: float
+    look_redis: float
+    together: float
+
+    def of(self, kind: str, shares: Sequence[float]) -> float:
+        """What a post takes."""
+        return sum(cost * share for cost, share in zip(self.shares[kind], shares, strict=True))
+
+
+def points(run: Run) -> list[Point]:
+    """Take the settings out of a run.
+
+    Raises:
+        ResultsError: It has not all rows of the suite.
+    """
+    rows = {outcome.label: outcome for _, (outcome, _) in rows_of(run.tables)}
+    if missing := [label for label in engine.labels() if label not in rows]:
+        raise ResultsError(f"the run has no row {missing[0]!r}: run the suite engine")
+    return [
+        Point(
+            talk,
+            processes,
+            {kind: rows[talk.label(kind)].values[contender(processes)] for kind in engine.KINDS},
+            {kind: _noise(rows[talk.label(kind)], processes) for kind in engine.KINDS},
+        )
+        for talk in TALKS
+        for processes in PROCESSES
+    ]
+
+
+def _noise(row: Outcome, processes: int) -> float:
+    """How far a figure may be from itself: within a turn, and from turn to turn."""
+    return row.noise + row.spread.get(contender(processes), 0)
+
+
+def costs(run: Run) -> Costs:
+    """Find the costs."""
+    found = points(run)
+    rows = {outcome.label: outcome for _, (outcome, _) in rows_of(run.tables)}
+    fitted = [point for point in found if point.is_fitted]
+    busiest = max(found, key=lambda point: (point.talk.rooms, point.processes, point.talk.members))
+    message, user, connection, look_chat, look_redis = (
+        rows[label].values[US]
+        for label in (
+            *(engine.MESSAGE, engine.USER, engine.MEMBER),
+            *(engine.LOOK_CHAT, engine.LOOK_REDIS),
+        )
+    )
+    shares = [point.shares for point in fitted]
+    return Costs(
+        {
+            kind: fit(shares, [point.figures[kind] for point in fitted])
+            for kind in (CHAT, REDIS, RECEIVED, SENT)
+        },
+        message,
+        user,
+        connection,
+        look_chat,
+        look_redis,
+        together=busiest.processes / busiest.figures[CALLS],
+    )
+
+
+def fit(features: Sequence[Sequence[float]], values: Sequence[float]) -> list[float]:
+    """Find the costs that come closest, none of them negative, by least squares of the ratios.
+
+    A cost that would be negative is left out, the most negative one first.
+    """
+    kept = list(range(len(features[0])))
+    while True:
+        scaled = [
+            [row[at] / value for at in kept] for row, value in zip(features, values, strict=True)
+        ]
+        solution = _solve(
+            [
+                [sum(row[a] * row[b] for row in scaled) for b in range(len(kept))]
+                for a in range(len(kept))
+            ],
+            [sum(row[a] for row in scaled) for a in range(len(kept))],
+        )
+        if min(solution) >= 0:
+            found = dict(zip(kept, solution, strict=True))
+            return [found.get(at, 0.0) for at in range(len(features[0]))]
+        del kept[solution.index(min(solution))]
+
+
+def _solve(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float]:
+    """Solve linear equations by elimination, with a pivot from each column."""
+    rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
+    for at in range(len(rows)):
+        pivot = max(range(at, len(rows)), key=lambda index: abs(rows[index][at]))
+        rows[at], rows[pivot] = rows[pivot], rows[at]
+        for index in range(len(rows)):
+            if index != at:
+                factor = rows[index][at] / rows[at][at]
+                rows[index] = [a - factor * b for a, b in zip(rows[index], rows[at], strict=True)]
+    return [row[-1] / row[at] for at, row in enumerate(rows)]
+
+
+class Check(NamedTuple):
+    """A figure that the costs were not found from."""
+
+    point: Point
+    kind: str
+    predicted: float
+
+    @property
+    def measured(self) -> float:
+        return self.point.figures[self.kind]
+
+    @property
+    def error(self) -> float:
+        """How far off the prediction is, as a part of what was measured."""
+        return self.predicted / self.measured - 1
+
+    @property
+    def noise(self) -> float:
+        return self.point.noise[self.kind]
+
+
+def checks(run: Run) -> list[Check]:
+    """Predict what the costs were not found from."""
+    found = costs(run)
+    return [
+        Check(point, kind, found.of(kind, point.shares))
+        for point in points(run)
+        if not point.is_fitted
+        for kind in found.shares
+    ]
+
+
+# --- Projection -----------------------------------------------------------------------------
+
+
+class Chat(NamedTuple):
+    """A chat of any size; everybody is in one room."""
+
+    connections: int
+    rooms: int
+    #: Of each connection, a minute.
+    posts: float
+
+    @property
+    def members(self) -> float:
+        return self.connections / self.rooms
+
+    @property
+    def rate(self) -> float:
+        """Posts a second."""
+        return self.connections * self.posts / 60
+
+
+class Need(NamedTuple):
+    """What a chat takes: cores, bytes, bytes a second."""
+
+    processes: int
+    readers: float
+    chat: float
+    redis: float
+    redis_heartbeat: float
+    redis_memory: float
+    process_memory: float
+    to_redis: float
+    from_redis: float
+    deliveries: float
+
+
+def need(costs: Costs, chat: Chat) -> Need:
+    """Reckon what a chat takes, with as many processes as it needs.
+
+    More processes have to do more in all, since more of them read each post.
+    """
+    processes = max(1, -(-chat.connections // CONNECTIONS))
+    while True:
+        found = _need(costs, chat, processes)
+        if found.chat <= BUSY * processes:
+            return found
+        processes = max(processes + 1, round(found.chat / BUSY))
+
+
+def _need(costs: Costs, chat: Chat, processes: int) -> Need:
+    # Of so many processes have one member and more: whoever is in a room is anywhere.
+    readers = processes * (1 - (1 - 1 / processes) ** chat.members)
+    shares = (1, readers / costs.together, readers - 1, chat.members)
+    looks = (chat.connections + chat.rooms * readers) / HEARTBEAT
+
+    def a_second(kind: str) -> float:
+        return chat.rate * costs.of(kind, shares)
+
+    heartbeat = looks * costs.look_redis / 1e9
+    return Need(
+        processes,
+        readers,
+        a_second(CHAT) / 1e9 + looks * costs.look_chat / 1e9,
+        a_second(REDIS) / 1e9 + heartbeat,
+        heartbeat,
+        chat.connections * costs.user,
+        chat.connections / processes * costs.connection,
+        a_second(RECEIVED),
+        a_second(SENT),
+        chat.rate * chat.members,
+    )
+
+
+def largest(costs: Costs, members: int, posts: float) -> int:
+    """How many connections, in rooms of so many, one Redis has the time for; to two digits."""
+    low, high = members, 10**9
+    while high - low > low // 200 + 1:
+        middle = (low + high) // 2
+        is_enough = need(costs, Chat(middle, middle // members, posts)).redis <= BUSY
+        low, high = (middle, high) if is_enough else (low, middle)
+    return int(float(f"{low:.1e}"))
