@@ -76,6 +76,8 @@ def projection(costs: Costs, chats: Sequence[Chat]) -> Lines:
     row("memory of a process", (f"{one.process_memory / 2**30:.1f} GiB" for one in needs))
     row("cores of Redis", (f"{one.redis:,.1f}" for one in needs))
     row("of that for heartbeats", (f"{one.redis_heartbeat:,.1f}" for one in needs))
+    row("of that for inboxes", (f"{one.redis_inboxes:,.1f}" for one in needs))
+    row(f"nodes, busy to {BUSY:.0%}", (f"{-(-one.redis // BUSY):.0f}" for one in needs))
     row("to Redis", (f"{one.to_redis * 8 / 1e6:,.0f} Mbit/s" for one in needs))
     row("from Redis", (f"{one.from_redis * 8 / 1e6:,.0f} Mbit/s" for one in needs))
     return lines
@@ -130,12 +132,19 @@ def section(run: Run) -> str:
                 are kept."""
             ),
             _filled(
-                f"""**Where it bends first.** Redis does all of this on one core. That is full at
+                f"""**Where it bends first.** Redis does all of this on one core. That is busy at
                 {silent:,} connections where nobody says anything, because each process looks at
                 each of its logs every two seconds, and at {alive:,} where each says something
                 every ten minutes. Memory and network are far from their ends then. Next come the
                 processes: with a hundred members in a room nearly each is on another process, so
                 that {needs[-1].readers:.0f} of them read each post."""
+            ),
+            _filled(
+                """**What to do then.** All but the inboxes is of one room at a time, so that
+                the rooms can be spread over the nodes of a Redis Cluster, and its cores with
+                them. Inboxes cannot, as a direct message goes into two in one piece: what they
+                take is the least that one node needs. Where rooms are so large and so busy that
+                reading is what costs, fewer and larger processes read less."""
             ),
         ]
     )

@@ -167,7 +167,7 @@ class Fleet:
 
         Raises:
             ServerError: Redis or the chat does not start.
-            LoadUnavailable: There is no load generator.
+            LoadUnavailable: There is no load generator, or no Redis.
         """
         redis = stack.enter_context(Redis()) if on_redis else None
         options = [] if redis is None else ["--engine", redis.url, "--heartbeat", str(heartbeat)]

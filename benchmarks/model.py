@@ -51,11 +51,8 @@ class Point(NamedTuple):
     @property
     def is_fitted(self) -> bool:
         """Whether the costs are found from it."""
-        small = {1: min(talk.members for talk in TALKS if talk.rooms == 1)}
-        small[50] = min(talk.members for talk in TALKS if talk.rooms == 50)
-        return self.processes == 1 or (
-            self.processes == 2 and self.talk.members == small[self.talk.rooms]
-        )
+        smallest = min(talk.members for talk in TALKS if talk.rooms == self.talk.rooms)
+        return self.processes == 1 or (self.processes == 2 and self.talk.members == smallest)
 
 
 @dataclass(frozen=True)
@@ -201,11 +198,14 @@ def checks(run: Run) -> list[Check]:
 
 
 class Chat(NamedTuple):
-    """A chat of any size; everybody is in one room."""
+    """A chat of any size; everybody is in one room.
+
+    Attributes:
+        posts: Of each connection, a minute.
+    """
 
     connections: int
     rooms: int
-    #: Of each connection, a minute.
     posts: float
 
     @property
@@ -219,13 +219,28 @@ class Chat(NamedTuple):
 
 
 class Need(NamedTuple):
-    """What a chat takes: cores, bytes, bytes a second."""
+    """What a chat takes: cores, bytes, bytes a second.
+
+    Attributes:
+        processes: Of the chat, each on a core of its own.
+        readers: How many of them have members of a room.
+        chat: Cores of all processes together.
+        redis: Cores.
+        redis_heartbeat: What of that looks at logs in which nothing is new,
+        redis_inboxes: and what of that at inboxes.
+        redis_memory: Of all users.
+        process_memory: Of the connections of one process.
+        to_redis: A second.
+        from_redis: A second.
+        deliveries: A second.
+    """
 
     processes: int
     readers: float
     chat: float
     redis: float
     redis_heartbeat: float
+    redis_inboxes: float
     redis_memory: float
     process_memory: float
     to_redis: float
@@ -262,6 +277,7 @@ def _need(costs: Costs, chat: Chat, processes: int) -> Need:
         a_second(CHAT) / 1e9 + looks * costs.look_chat / 1e9,
         a_second(REDIS) / 1e9 + heartbeat,
         heartbeat,
+        chat.connections / HEARTBEAT * costs.look_redis / 1e9,
         chat.connections * costs.user,
         chat.connections / processes * costs.connection,
         a_second(RECEIVED),

@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parents[2] / "build" / "benchmarks"
 
 
 class LoadUnavailable(Exception):
-    """The load generator cannot be built here."""
+    """What servers are measured with is not to be had here."""
 
 
 class LoadError(Exception):

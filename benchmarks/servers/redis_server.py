@@ -1,4 +1,4 @@
-"""A Redis of its own for a chat that is measured, and what it says of itself; imports `servers`."""
+"""A Redis for a chat that is measured, and what it says of itself; imports `servers`, `load`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import time
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from benchmarks.load import LoadUnavailable
 from benchmarks.servers import ServerError, bind, cpu_of
 from benchmarks.servers._program import HOST
 from benchmarks.servers.chat_wscore import FOLDER
 
 _PATIENCE = 20
+
+
+class RedisUnavailable(LoadUnavailable):
+    """There is none that could be measured."""
 
 
 class Figures(NamedTuple):
@@ -41,13 +46,16 @@ class Redis:
     """A running redis-server that writes everything to the disk before it answers.
 
     Raises:
-        ServerError: It cannot be started.
+        RedisUnavailable: It is not installed.
+        ServerError: It does not start.
     """
 
     def __init__(self) -> None:
         program = shutil.which("redis-server")
         if program is None:
-            raise ServerError("redis-server is missing: apt-get install redis-server")
+            raise RedisUnavailable(
+                "redis-server is missing; on Debian: apt-get install redis-server"
+            )
         FOLDER.mkdir(exist_ok=True)
         self._folder = tempfile.TemporaryDirectory(dir=FOLDER)
         with socket.create_server((HOST, 0)) as probe:
