@@ -39,8 +39,15 @@ def costs_table(costs: Costs) -> Lines:
         (RECEIVED, 1, "B"),
         (SENT, 1, "B"),
     ):
-        lines.append([kind, *(f"{cost / scale:.3g} {unit}" for cost in costs.shares[kind])])
+        lines.append([kind, *(f"{_short(cost / scale)} {unit}" for cost in costs.shares[kind])])
     return lines
+
+
+def _short(value: float) -> str:
+    """Write a figure with as many digits as it deserves."""
+    if value < 0.1:
+        return "0"
+    return f"{value:.2g}" if value < 100 else f"{value:,.0f}"
 
 
 def checks_table(found: Sequence[Check]) -> Lines:
@@ -103,8 +110,9 @@ def section(run: Run) -> str:
                 f"""Measured on {machine}, {python}. Chat, clients and Redis, which writes with
                 `appendfsync always`, share these cores, so that more processes are no faster
                 there; what counts is the CPU time. A message has 40 characters. What a post
-                takes is a sum of shares; readers are the processes with members of its room,
-                beside the one that stores it:"""
+                takes is a sum of shares. Readers are the processes with members of its room,
+                beside the one that stores it; a call stores or reads many posts where much is
+                said, and else one:"""
             ),
             _markdown(costs_table(found)),
             _filled(
@@ -114,10 +122,10 @@ def section(run: Run) -> str:
                 {found.connection / 1024:.1f} KiB of its process."""
             ),
             _filled(
-                f"""The shares are found from the figures of one process and half of those of
-                two. Of the others, which they predict, {within} of {len(errors)} are within the
-                noise of what was measured; half are off by at most
-                {errors[(len(errors) - 1) // 2]:.0%}, the worst by {errors[-1]:.0%}:"""
+                f"""That is found from all figures, of one, two and four processes. Found from
+                those of one and half of those of two, such shares predict the others: {within}
+                of {len(errors)} within the noise of what was measured, half of them to
+                {errors[(len(errors) - 1) // 2]:.0%} or better, the worst to {errors[-1]:.0%}:"""
             ),
             _markdown(checks_table(tried)),
             _filled(

@@ -1,9 +1,9 @@
 """Reckons from measured figures what a chat of any size takes, in processes and in Redis.
 
-Costs of a post are taken to be sums of shares: of the post itself, of each call of Redis, of each
-other process that reads it, of each delivery. They are found from the figures for one process and
-some of those for two (`FITTED`); all others, with two processes and with four, are predicted and
-compared with what was measured. No I/O: figures of `benchmarks.engine` in, others out;
+Costs of a post are taken to be sums of shares: of the post itself, of the calls of Redis that store
+and that read, of each other process that reads it, of each delivery. To see how well that holds,
+they are also found from the figures of one process and some of those of two only, and predict all
+others, with two processes and with four. No I/O: figures of `benchmarks.engine` in, others out;
 `benchmarks._modelled` writes them down.
 """
 
@@ -26,13 +26,24 @@ CHAT, REDIS, CALLS, RECEIVED, SENT = (
     "bytes from Redis",
 )
 #: What the shares are of, in the order of `Point.shares`.
-SHARES = ("a post", "a call", "a reader", "a delivery")
+SHARES = ("a post", "a call to store", "a call to read", "a reader", "a delivery")
 #: Seconds between two heartbeats of a process.
 HEARTBEAT = 2.0
 #: How busy a core may be, so that there is room for the unforeseen.
 BUSY = 0.6
 #: Connections of a process, at most: what a core can also do in the seconds after a restart.
 CONNECTIONS = 20_000
+
+
+def shares(readers: float, calls: float, members: float) -> tuple[float, ...]:
+    """Say how often each of `SHARES` is in a post.
+
+    Args:
+        readers: Processes with members of the room, the one that stores the post among them.
+        calls: Of Redis; of all of these, every process makes as many.
+        members: Of the room.
+    """
+    return (1, calls / readers, calls * (1 - 1 / readers), readers - 1, members)
 
 
 class Point(NamedTuple):
@@ -46,11 +57,11 @@ class Point(NamedTuple):
     @property
     def shares(self) -> tuple[float, ...]:
         """How often each of `SHARES` is in a post."""
-        return (1, self.figures[CALLS], self.processes - 1, self.talk.members)
+        return shares(self.processes, self.figures[CALLS], self.talk.members)
 
     @property
     def is_fitted(self) -> bool:
-        """Whether the costs are found from it."""
+        """Whether predictions are made from it; else they are of it."""
         smallest = min(talk.members for talk in TALKS if talk.rooms == self.talk.rooms)
         return self.processes == 1 or (self.processes == 2 and self.talk.members == smallest)
 
@@ -98,11 +109,11 @@ def _noise(row: Outcome, processes: int) -> float:
     return row.noise + row.spread.get(contender(processes), 0)
 
 
-def costs(run: Run) -> Costs:
-    """Find the costs."""
+def costs(run: Run, *, all_points: bool = True) -> Costs:
+    """Find the costs, from all that was measured or only from what predicts the rest."""
     found = points(run)
     rows = {outcome.label: outcome for _, (outcome, _) in rows_of(run.tables)}
-    fitted = [point for point in found if point.is_fitted]
+    fitted = [point for point in found if point.is_fitted or all_points]
     busiest = max(found, key=lambda point: (point.talk.rooms, point.processes, point.talk.members))
     message, user, connection, look_chat, look_redis = (
         rows[label].values[US]
@@ -111,10 +122,10 @@ def costs(run: Run) -> Costs:
             *(engine.LOOK_CHAT, engine.LOOK_REDIS),
         )
     )
-    shares = [point.shares for point in fitted]
+    parts = [point.shares for point in fitted]
     return Costs(
         {
-            kind: fit(shares, [point.figures[kind] for point in fitted])
+            kind: fit(parts, [point.figures[kind] for point in fitted])
             for kind in (CHAT, REDIS, RECEIVED, SENT)
         },
         message,
@@ -185,7 +196,7 @@ class Check(NamedTuple):
 
 def checks(run: Run) -> list[Check]:
     """Predict what the costs were not found from."""
-    found = costs(run)
+    found = costs(run, all_points=False)
     return [
         Check(point, kind, found.of(kind, point.shares))
         for point in points(run)
@@ -264,11 +275,11 @@ def need(costs: Costs, chat: Chat) -> Need:
 def _need(costs: Costs, chat: Chat, processes: int) -> Need:
     # Of so many processes have one member and more: whoever is in a room is anywhere.
     readers = processes * (1 - (1 - 1 / processes) ** chat.members)
-    shares = (1, readers / costs.together, readers - 1, chat.members)
+    parts = shares(readers, readers / costs.together, chat.members)
     looks = (chat.connections + chat.rooms * readers) / HEARTBEAT
 
     def a_second(kind: str) -> float:
-        return chat.rate * costs.of(kind, shares)
+        return chat.rate * costs.of(kind, parts)
 
     heartbeat = looks * costs.look_redis / 1e9
     return Need(

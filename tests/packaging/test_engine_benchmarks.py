@@ -127,16 +127,17 @@ def test_predictions_are_of_what_the_costs_were_not_found_from(run: Run, tmp_pat
     other = tmp_path / "changed.json"
     other.write_text(json.dumps(changed))
     doubled = read(other)
-    assert model.costs(doubled).shares == model.costs(run).shares
+    before, after = (model.costs(each, all_points=False) for each in (run, doubled))
+    assert before.shares == after.shares
     four = [check.error for check in model.checks(doubled) if check.point.processes == 4]
     assert all(error < -0.2 for error in four)
 
 
 def test_what_was_measured_is_predicted(run: Run) -> None:
-    """CPU time within the noise of the row, or a fifth; what is counted within a tenth."""
+    """CPU time within the noise of the row, or a quarter; what is counted within a tenth."""
     for check in model.checks(run):
         is_time = check.kind in (model.CHAT, model.REDIS)
-        limit = max(check.noise, 0.2) if is_time else 0.1
+        limit = max(check.noise, 0.25) if is_time else 0.1
         assert abs(check.error) <= limit, (check.point.talk, check.point.processes, check.kind)
 
 
