@@ -8,8 +8,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks import engine
+from benchmarks._harness import US
 from benchmarks._report import Lines
-from benchmarks._results import ResultsError, Run, read
+from benchmarks._results import ResultsError, Run, read, rows_of
 from benchmarks.model import (
     BUSY,
     CHAT,
@@ -116,6 +118,10 @@ def section(run: Run) -> str:
             ),
             _markdown(costs_table(found)),
             _filled(
+                f"""As fast as it goes, with {engine.AHEAD} posts on their way in a room of
+                {engine.CROWD:,}, there were {_rates(run)} deliveries a second."""
+            ),
+            _filled(
                 f"""A heartbeat's look at a log takes {found.look_chat / 1e3:.0f} µs of a process
                 and {found.look_redis / 1e3:.0f} µs of Redis. A kept message takes
                 {found.message:.0f} B of Redis, a user {found.user:.0f} B, a connection
@@ -155,6 +161,16 @@ def section(run: Run) -> str:
                 reading is what costs, fewer and larger processes read less."""
             ),
         ]
+    )
+
+
+def _rates(run: Run) -> str:
+    """Say how many deliveries a second there were, by who made them."""
+    (row,) = (row for _, (row, _) in rows_of(run.tables) if row.label == engine.fast())
+    names = {engine.SQLITE: "one process on SQLite", US: "one on Redis"}
+    return ", ".join(
+        f"{names.get(name, name)} {float(f'{1e9 / row.values[name]:.2g}'):,.0f}"
+        for name in sorted(row.values, key=lambda name: (name != engine.SQLITE, name != US, name))
     )
 
 
