@@ -119,7 +119,8 @@ def section(run: Run) -> str:
             _markdown(costs_table(found)),
             _filled(
                 f"""As fast as it goes, with {engine.AHEAD} posts on their way in a room of
-                {engine.CROWD:,}, there were {_rates(run)} deliveries a second."""
+                {engine.CROWD:,}, so that a member gets several in one write, the deliveries a
+                second were: {_rates(run)}."""
             ),
             _filled(
                 f"""A heartbeat's look at a log takes {found.look_chat / 1e3:.0f} µs of a process
