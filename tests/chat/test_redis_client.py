@@ -189,31 +189,31 @@ async def test_a_flood_of_wake_ups_is_taken_at_once(
             yield found
 
     monkeypatch.setattr(redis_news.Link, "subscriber", watched)
-    async with wire(own.port) as line, process(line.url) as one:
-        await subscribed(own, 1)
-        read = one.backend._link._reader
-        client = await read.get()
+    async with (
+        process(own.url) as other,
+        wire(own.port) as line,
+        process(line.url, patience=60) as one,
+    ):
+        await subscribed(own, 2)
+        listening = kept[-1]
         line.never_answer(b"EVALSHA")
-        epoch = one.backend._news.epoch(LOG)
-        async with coredis.Redis.from_url(own.url) as other:
-            for _ in range(20):
-                async with other.pipeline(transaction=False) as pipeline:
-                    for n in range(1000):
-                        pipeline.publish("{chat}:news:room:room", f"{epoch}:{n + 1000}")
-        assert client is await read.get(), "it is still being asked"
-        (found,) = kept
-        buffer = found._receive_stream.statistics()  # type: ignore[attr-defined]
-        with trio.fail_after(60):
-            while await published(own) < 20_000:  # noqa: ASYNC110
-                await trio.sleep(0.01)
-            while buffer.current_buffer_used:
-                await trio.sleep(0.01)
-                buffer = found._receive_stream.statistics()  # type: ignore[attr-defined]
-        assert len(one.backend._news._due) <= 1
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.backend.read_after, LOG, 0, 1, 1)  # what all others wait behind
+            for n in range(500):
+                await other.post(f"{n}")
+            with trio.fail_after(60):
+                while buffered(listening):  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+            assert await count(own, "publish") >= 500
+            assert len(one.backend._news._due) <= 1
+            assert nursery.child_tasks, "nobody was held up"
+            nursery.cancel_scope.cancel()
 
 
-async def published(redis: RedisServer) -> int:
-    return await count(redis, "publish")
+def buffered(subscription: object) -> int:
+    """How many messages the client keeps that nobody has taken."""
+    found: int = subscription._receive_stream.statistics().current_buffer_used  # type: ignore[attr-defined]
+    return found
 
 
 async def test_what_is_asked_in_one_turn_goes_together(
