@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from benchmarks.load import LoadUnavailable
-from benchmarks.servers import ServerError, bind, cpu_of
+from benchmarks.servers import Measured, Program, ServerError
 from benchmarks.servers._program import HOST
 from benchmarks.servers.chat_wscore import FOLDER
 
@@ -42,13 +42,15 @@ class Figures(NamedTuple):
     memory: int
 
 
-class Redis:
+class Redis(Measured):
     """A running redis-server that writes everything to the disk before it answers.
 
     Raises:
         RedisUnavailable: It is not installed.
         ServerError: It does not start.
     """
+
+    program = Program("redis-server", "", ())
 
     def __init__(self) -> None:
         program = shutil.which("redis-server")
@@ -93,13 +95,9 @@ class Redis:
     def url(self) -> str:
         return f"redis://{HOST}:{self.port}/0"
 
-    def cpu(self) -> float:
-        """Return the CPU time of all its threads so far, in seconds."""
-        return cpu_of(self._process.pid)
-
-    def bind(self, core: int) -> None:
-        """Let it run on one of the processor's cores only."""
-        bind(self._process.pid, core)
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def figures(self) -> Figures:
         """Ask it; what that takes is not counted."""

@@ -106,6 +106,15 @@ def test_a_module_runs_as_python_runs_it(tmp_path: Path) -> None:
     assert out.splitlines() == ["wscore wscore", "['a', '-b'] __main__ package"]
 
 
+def test_a_part_of_a_package_that_imports_wsproto_runs(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    program(package, "import wsproto.events", "__init__.py")
+    program(package, LOOK, "part.py")
+    ran = python("-m", "wscore.as_wsproto", "-m", "package.part", cwd=tmp_path)
+    assert ran == (0, "wscore wscore\n", "")
+
+
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
 def test_multiprocessing_workers_get_it_too(tmp_path: Path, method: str) -> None:
     text = f"""
@@ -158,6 +167,18 @@ def test_nothing_to_run_is_one_clear_line(arguments: list[str], says: str) -> No
     assert (status, out) == (2, "")
     assert says in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("way", [["-m", "this"], ["program.py"]])
+def test_too_late_is_one_clear_line(tmp_path: Path, way: list[str]) -> None:
+    program(tmp_path, "print('it ran')")
+    program(tmp_path, "import wsproto", "sitecustomize.py")
+    here = str(Path(wscore.__file__).parents[1])
+    path = os.pathsep.join([str(tmp_path), here])
+    status, out, err = python("-m", "wscore.as_wsproto", *way, cwd=tmp_path, PYTHONPATH=path)
+    assert (status, out) == (2, "")
+    assert err.startswith("wscore.as_wsproto: wsproto is imported already")
+    assert err.count("\n") == 1
 
 
 def test_help() -> None:

@@ -27,6 +27,7 @@ from benchmarks import (  # noqa: E402
     _report,
     _results,
     _suites,
+    embedding,
     masking,
     operations,
     regression,
@@ -207,6 +208,14 @@ def test_the_committed_run_is_of_a_real_machine_and_of_everything() -> None:
     assert committed.surroundings["machine"]
     measured = {outcome.label for _, (outcome, _) in _results.rows_of(committed.tables)}
     assert measured >= {f"copying, {size}" for size in ("16 B", "1 MiB", "16 MiB")}
+
+
+def test_the_gains_in_the_guide_to_embedding_are_of_the_committed_run() -> None:
+    run = _results.read(ROOT / "benchmarks" / "results" / "embedding.json")
+    (rows,) = run.tables.values()
+    assert [outcome.label for outcome, _ in rows] == embedding.labels()
+    guide = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
+    assert _report.markdown(_report.table(rows)) in guide
 
 
 def test_pictures_are_drawn_of_the_committed_run(tmp_path: Path) -> None:
