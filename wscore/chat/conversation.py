@@ -283,16 +283,13 @@ class Conversation:
         self._exchange.deliver(deliveries)
 
     async def _rooms(self, request: protocol.Rooms) -> None:
-        rooms = self._hub.rooms(_LISTED_ROOMS)
-        if len(rooms) < _LISTED_ROOMS:
-            listed = {room.room for room in rooms}
-            quiet = await self._follower.read(self._exchange.backend.rooms(_LISTED_ROOMS))
-            rooms += [
-                protocol.RoomInfo(room.room.text, 0, room.offset)
-                for room in quiet
-                if room.room.text not in listed
-            ]
-        self._reply(protocol.RoomsOk(id=request.id, rooms=rooms[:_LISTED_ROOMS]))
+        known = await self._follower.read(self._exchange.backend.rooms(_LISTED_ROOMS))
+        rooms = {room.room: room for room in self._hub.rooms(_LISTED_ROOMS)}
+        for head in known:
+            name = head.room.text
+            rooms.setdefault(name, protocol.RoomInfo(name, head.present, head.offset))
+        listed = sorted(rooms.values(), key=lambda room: -room.count)
+        self._reply(protocol.RoomsOk(id=request.id, rooms=listed[:_LISTED_ROOMS]))
 
     def _typing(self, request: protocol.Typing, now: float) -> None:
         if self._user is None:
