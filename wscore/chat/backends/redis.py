@@ -23,6 +23,7 @@ from .redis_link import Asked, Link
 from .redis_news import Found, News, parse_page
 from .redis_node import Command, Reply
 from .redis_presence import Presence
+from .redis_spread import Prelude, play
 from .retention import ID_MEMORY, STEP, Retention, digest, looked_after, wall_clock
 
 logger = logging.getLogger("wscore.chat")
@@ -85,7 +86,6 @@ class RedisBackend:
         self.type = self._presence.type
         self._caps = str(max_users), str(max_rooms)
         self._retention = Retention(keep_messages, keep_days, clock)
-        self._names: dict[str, str] = {}  # of senders in a batch that are not connected here
         self._next: int | None = None
         self._trimming = self._rounds()
         self._turn = trio.Lock()
@@ -176,9 +176,10 @@ class RedisBackend:
 
     async def _commit(self, batch: Sequence[base.Command]) -> list[Result]:
         async with self._turn:
-            found = await self._spread(batch) if self._link.shards.is_spread else {}
+            known = await self._prelude(batch)
+            found = known.done
             rest = [index for index in range(len(batch)) if index not in found]
-            asked = [self._translate(batch[index]) for index in rest]
+            asked = [self._translate(batch[index], known) for index in rest]
             logs = dict.fromkeys(log for command in batch for log in _logs(command))
             questions = self._news.questions(logs, len(batch) + _OTHERS)
             replies = await self._link.write([*asked, *(command for _, _, command in questions)])
@@ -189,60 +190,36 @@ class RedisBackend:
                 raise failures[0]
             return [self._result(command, found[index]) for index, command in enumerate(batch)]
 
-    async def _spread(self, batch: Sequence[base.Command]) -> dict[int, Reply | Unavailable]:
-        """Do what comes before the rooms, where these are on other nodes.
+    async def _prelude(self, batch: Sequence[base.Command]) -> Prelude:
+        if not self._link.shards.is_spread:
+            return Prelude()
+        return await play(
+            self._link,
+            batch,
+            self._caps[1],
+            lambda sender: self._news.name(inbox_log(sender)),
+            lambda command: self._translate(command, Prelude())[1],
+        )
 
-        Returns:
-            What the outcome is, of those that are done with that.
-        """
-        first: list[tuple[int, Command]] = []
-        senders: dict[int, str] = {}
-        for index, command in enumerate(batch):
-            match command:
-                case base.OpenRoom(room):
-                    first.append((index, ["reserve", room.key, self._caps[1]]))
-                case base.PostTo(sender):
-                    if not self._news.name(inbox_log(sender)):
-                        senders[index] = sender
-                        first.append((index, ["name", sender]))
-                case _:
-                    first.append((index, self._translate(command)[1]))
-        main = self._link.shards.main
-        replies = await self._link.write([(main, command) for _, command in first])
-        found: dict[int, Reply | Unavailable] = {}
-        self._names.clear()
-        for (index, _), reply in zip(first, replies, strict=True):
-            if isinstance(reply, Unavailable) or reply[0] not in (b"reserved", b"name"):
-                found[index] = reply
-            elif reply[0] == b"name":
-                name = reply[1].decode()
-                if name:
-                    self._names[senders[index]] = name
-                else:
-                    found[index] = [b"lost"]
-        return found
-
-    def _translate(self, command: base.Command) -> Asked:
+    def _translate(self, command: base.Command, known: Prelude) -> Asked:
         users, rooms = self._caps
         shards = self._link.shards
         match command:
             case base.Claim(user, secret):
                 return shards.main, ["claim", *user, secret.hex(), users]
             case base.OpenRoom(room):
-                most = _ANY if shards.is_spread else rooms
-                return shards.of(room_log(room.key)), ["open", *room, most, self._process]
+                age = known.ages.get(room.key)
+                caps = [rooms, self._process] if age is None else [_ANY, self._process, age]
+                return shards.of(room_log(room.key)), ["open", *room, *caps]
             case base.PostTo(sender, room, text, id, time):
                 log = room_log(room)
-                name = self._sender(sender) if shards.is_spread else ""
+                name = known.names.get(sender, "")
                 message = text, id, str(time), digest(text).hex(), self._news.epoch(log)
                 return shards.of(log), ["post", sender, name, room, *message]
             case base.SendTo(sender, to, text, id, time):
                 epoch = self._news.epoch(inbox_log(sender))
                 message = text, id, str(time), digest(text).hex(), epoch
                 return shards.main, ["send", sender, to, *message]
-
-    def _sender(self, key: str) -> str:
-        return self._names.get(key) or self._news.name(inbox_log(key))
 
     def _result(self, command: base.Command, reply: Reply | Unavailable) -> Result:
         log = _logs(command)[0]
@@ -292,16 +269,16 @@ class RedisBackend:
     async def rooms(self, limit: int) -> list[RoomHead]:
         """See `base.Backend.rooms`."""
         command = ["rooms", str(limit)]
-        found: list[tuple[int, int, RoomHead]] = []
+        found: list[tuple[tuple[int, ...], RoomHead]] = []
         for answer in await self._link.read([(each, command) for each in self._link.shards.rooms]):
             if isinstance(answer, Unavailable):
                 raise Unavailable(str(answer))
-            for key, name, last, present, touched in answer[1:]:
-                head = RoomHead(Name(key.decode(), name.decode()), int(last), int(present))
-                found.append((head.present, int(touched), head))
-        # Those of one node are in order already.
-        found.sort(key=lambda each: each[:2], reverse=True)
-        return [head for _, _, head in found[:limit]]
+            for key, name, last, *rank in answer[1:]:
+                present, touched, age = map(int, rank)
+                head = RoomHead(Name(key.decode(), name.decode()), int(last), present)
+                found.append(((present, touched, age), head))
+        found.sort(key=lambda each: each[0], reverse=True)
+        return [head for _, head in found[:limit]]
 
     # --- Retention --------------------------------------------------------------------------
 

@@ -8,7 +8,15 @@ is another one's.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from functools import partial, reduce
 from hashlib import sha1
@@ -24,6 +32,7 @@ from .base import CannotOpen, Unavailable
 from .redis_durability import Durability
 from .redis_node import FAILURES, Client, Command, Moved, Node, Reply
 from .redis_shards import Shard, Shards
+from .redis_topology import Address, Range, ranges
 
 logger = logging.getLogger("wscore.chat")
 
@@ -34,7 +43,7 @@ _TRIES = 3
 """How often something is asked that another node should have."""
 _PAUSE = 0.5
 """Seconds between two looks at a Cluster that has no answer for everything."""
-_SEED = "", 0
+_SEED: Address = "", 0
 """The address of the one in the URL."""
 
 
@@ -63,12 +72,13 @@ class Link:
         self.place = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
         self.known = trio.Event()
         self._parts = parts
+        self._has_tls = parts.scheme == "rediss"
         self._prefix = prefix
         self._salt = sha1(f"{parts.path}?{parts.query}".encode(), usedforsecurity=False).hexdigest()
         self._timeout = timeout
         self._replicas = replicas
         self.shards = Shards(prefix, self._salt, is_spread=False)
-        self._nodes: dict[tuple[str, int], Node] = {}
+        self._nodes: dict[Address, Node] = {}
         self._homes: dict[Shard, Node] = {}
         self._nursery: trio.Nursery | None = None
         self._is_stale = trio.Event()
@@ -80,7 +90,7 @@ class Link:
         homes = set(self._homes.values())
         return bool(homes) and all(node.is_reachable for node in homes)
 
-    def _client(self, address: tuple[str, int] = _SEED) -> Client:
+    def _client(self, address: Address = _SEED) -> Client:
         parts = self._parts
         if address != _SEED:
             host, port = address
@@ -181,7 +191,7 @@ class Link:
 
     # --- Nodes ------------------------------------------------------------------------------
 
-    def _node(self, address: tuple[str, int]) -> Node:
+    def _node(self, address: Address) -> Node:
         if address not in self._nodes:
             assert self._nursery is not None, "not connected"
             place = self.place if address == _SEED else "{}:{}".format(*address)
@@ -208,25 +218,24 @@ class Link:
                 except Unavailable:
                     continue
                 try:
-                    ranges = await client.cluster_slots()
+                    found = [*ranges(await client.cluster_shards(), tls=self._has_tls)]
                 except FAILURES as error:
                     logger.debug("%s does not know the Cluster: %s", node.place, error)
                     node.dropped(client)
                     continue
-                if self._settle({slots: nodes[0] for slots, nodes in ranges.items()}, node):
+                if self._settle(found, node):
                     return True
         return False
 
-    def _settle(self, ranges: dict[tuple[int, int], object], by: Node) -> bool:
+    def _settle(self, found: Iterable[Range], by: Node) -> bool:
         """Take note which node has what; returns whether each shard has one."""
-        homes: dict[Shard, tuple[str, int]] = {}
-        seed = next(address for address, node in self._nodes.items() if node is by)
-        for (first, last), primary in ranges.items():
-            assert isinstance(primary, dict)
-            host = primary["host"] or seed[0] or self._parts.hostname or "localhost"
+        homes: dict[Shard, Address] = {}
+        own = next(address for address, node in self._nodes.items() if node is by)
+        for first, last, (host, port) in found:
+            host = host or own[0] or self._parts.hostname or "localhost"
             for shard in self.shards.all():
                 if first <= shard.slot <= last:
-                    homes[shard] = host, primary["port"]
+                    homes[shard] = host, port
         if len(homes) < len(self.shards.all()):
             return False
         self._homes = {shard: self._node(address) for shard, address in homes.items()}

@@ -83,7 +83,7 @@ local function look(kind, key)
   return log
 end
 
-local function make(kind, key, text, secret, most)
+local function make(kind, key, text, secret, most, age)
   if redis.call('ZCARD', P .. 'made:' .. kind) >= tonumber(most) then return nil end
   local name = kind .. ':' .. key
   local at = P .. 'log:' .. name
@@ -93,7 +93,8 @@ local function make(kind, key, text, secret, most)
                version = 0}
   redis.call('HSET', at, 'name', text, 'secret', secret, 'life', life, 'epoch', log.epoch,
              'start', 1, 'last', 0, 'version', 0)
-  redis.call('ZADD', P .. 'made:' .. kind, redis.call('INCR', P .. 'sequence'), key)
+  age = age or redis.call('INCR', P .. 'sequence')
+  redis.call('ZADD', P .. 'made:' .. kind, age, key)
   return log
 end
 
@@ -126,18 +127,21 @@ function run.claim(key, text, secret, most)
   return {'head', log.text, log.epoch, int(log.last)}
 end
 
-function run.open(key, text, most, process)
-  local log = look('room', key) or make('room', key, text, '', most)
+function run.open(key, text, most, process, age)
+  local log = look('room', key) or make('room', key, text, '', most, age)
   if not log then return {'full'} end
   return {'head', log.text, log.epoch, int(log.last), elsewhere(log, key, process, '')}
 end
 
--- Where rooms lie elsewhere: there may be another one, or how a user is spelled.
+-- Where rooms lie elsewhere: there may be this one, too, and it is so old; how a user is spelled.
 function run.reserve(key, most)
-  if redis.call('ZSCORE', P .. 'made:room', key) then return {'reserved'} end
-  if redis.call('ZCARD', P .. 'made:room') >= tonumber(most) then return {'full'} end
-  redis.call('ZADD', P .. 'made:room', redis.call('INCR', P .. 'sequence'), key)
-  return {'reserved'}
+  local age = redis.call('ZSCORE', P .. 'made:room', key)
+  if not age then
+    if redis.call('ZCARD', P .. 'made:room') >= tonumber(most) then return {'full'} end
+    age = redis.call('INCR', P .. 'sequence')
+    redis.call('ZADD', P .. 'made:room', age, key)
+  end
+  return {'reserved', int(tonumber(age))}
 end
 
 function run.name(key)
@@ -219,7 +223,8 @@ function run.rooms(limit)
     local m = redis.call('HMGET', P .. 'log:room:' .. key, 'name', 'last')
     if m[1] then
       found[#found + 1] = {key, m[1], m[2], redis.call('ZSCORE', P .. 'crowds', key) or '0',
-                           redis.call('ZSCORE', P .. 'touched', key) or '0'}
+                           redis.call('ZSCORE', P .. 'touched', key) or '0',
+                           redis.call('ZSCORE', P .. 'made:room', key) or '0'}
     end
   end
   return found

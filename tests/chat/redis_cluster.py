@@ -1,0 +1,67 @@
+"""A real Redis Cluster, made of servers that tests start, kill and pause."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from chat.redis_server import RedisServer, redis_server
+
+_SECONDS = 60
+_NODE_TIMEOUT_MS = "1000"
+
+
+class RedisCluster:
+    """The first three nodes have all slots; each further one is a replica of one of them."""
+
+    def __init__(self, nodes: list[RedisServer]) -> None:
+        self.nodes = nodes
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.nodes[0].port}"
+
+    def wait(self, asked: RedisServer | None = None) -> None:
+        """Until this node, or each, knows that all slots are served."""
+        deadline = time.monotonic() + _SECONDS
+        for node in [asked] if asked else self.nodes:
+            while "cluster_state:ok" not in self.say(node, "CLUSTER", "INFO"):
+                assert time.monotonic() < deadline, "the Cluster does not come up"
+                time.sleep(0.02)
+
+    def say(self, node: RedisServer, *words: str) -> str:
+        """What ``redis-cli`` says of a command to a node."""
+        return _cli("-p", str(node.port), *words)
+
+
+def _cli(*arguments: str) -> str:
+    program = shutil.which("redis-cli")
+    assert program is not None, "redis-cli is missing: apt-get install redis-server"
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+@contextmanager
+def redis_cluster(folder: Path, *options: str, replicas: int = 0) -> Iterator[RedisCluster]:
+    """Start one of three primaries with so many replicas each, and kill it at the end."""
+    with ExitStack() as stack:
+        nodes = []
+        for number in range(3 + 3 * replicas):
+            place = folder / f"node{number}"
+            place.mkdir()
+            options_of_node = "--cluster-enabled", "yes", *options
+            timeout = "--cluster-node-timeout", _NODE_TIMEOUT_MS
+            nodes.append(stack.enter_context(redis_server(place, *options_of_node, *timeout)))
+        cluster = RedisCluster(nodes)
+        places = [f"127.0.0.1:{node.port}" for node in nodes]
+        said = _cli(
+            *("--cluster", "create", *places),
+            *("--cluster-replicas", str(replicas), "--cluster-yes"),
+        )
+        assert "All 16384 slots covered" in said, said
+        cluster.wait()
+        yield cluster
