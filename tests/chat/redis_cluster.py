@@ -25,13 +25,18 @@ class RedisCluster:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.nodes[0].port}"
 
-    def wait(self, asked: RedisServer | None = None) -> None:
-        """Until this node, or each, knows that all slots are served."""
+    def wait(self) -> None:
+        """Until each node knows that all slots are served, and replicas have what there is."""
+        for node in self.nodes:
+            self._wait_for(node, "CLUSTER", "INFO", word="cluster_state:ok")
+        for node in self.nodes[3:]:
+            self._wait_for(node, "INFO", "replication", word="master_link_status:up")
+
+    def _wait_for(self, node: RedisServer, *question: str, word: str) -> None:
         deadline = time.monotonic() + _SECONDS
-        for node in [asked] if asked else self.nodes:
-            while "cluster_state:ok" not in self.say(node, "CLUSTER", "INFO"):
-                assert time.monotonic() < deadline, "the Cluster does not come up"
-                time.sleep(0.02)
+        while word not in self.say(node, *question):
+            assert time.monotonic() < deadline, "the Cluster does not come up"
+            time.sleep(0.02)
 
     def say(self, node: RedisServer, *words: str) -> str:
         """What ``redis-cli`` says of a command to a node."""
@@ -54,8 +59,8 @@ def redis_cluster(folder: Path, *options: str, replicas: int = 0) -> Iterator[Re
             place = folder / f"node{number}"
             place.mkdir()
             options_of_node = "--cluster-enabled", "yes", *options
-            timeout = "--cluster-node-timeout", _NODE_TIMEOUT_MS
-            nodes.append(stack.enter_context(redis_server(place, *options_of_node, *timeout)))
+            haste = "--cluster-node-timeout", _NODE_TIMEOUT_MS, "--repl-diskless-sync-delay", "0"
+            nodes.append(stack.enter_context(redis_server(place, *options_of_node, *haste)))
         cluster = RedisCluster(nodes)
         places = [f"127.0.0.1:{node.port}" for node in nodes]
         said = _cli(
