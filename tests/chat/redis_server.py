@@ -61,6 +61,14 @@ class RedisServer:
         except ConnectionError as error:
             return str(error)
 
+    def has_replica(self) -> bool:
+        """Whether a replica has all that is written here."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=_SECONDS) as connection:
+            connection.sendall(b"SET replicated yes\r\nWAIT 1 1000\r\n")  # counts its own writes
+            lines = connection.makefile("rb")
+            assert lines.readline() == b"+OK\r\n"
+            return lines.readline() != b":0\r\n"
+
     def send_signal(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(number)

@@ -74,10 +74,12 @@ class Link:
         self._parts = parts
         self._has_tls = parts.scheme == "rediss"
         self._prefix = prefix
-        self._salt = sha1(f"{parts.path}?{parts.query}".encode(), usedforsecurity=False).hexdigest()
+        self._database = sha1(
+            f"{parts.path}?{parts.query}".encode(), usedforsecurity=False
+        ).hexdigest()
         self._timeout = timeout
         self._replicas = replicas
-        self.shards = Shards(prefix, self._salt, is_spread=False)
+        self.shards = Shards(prefix, self._database, is_spread=False)
         self._nodes: dict[Address, Node] = {}
         self._homes: dict[Shard, Node] = {}
         self._nursery: trio.Nursery | None = None
@@ -268,7 +270,7 @@ class Link:
             promised: Durability = await self._node(_SEED).durability()
             await self.one(self.shards.main, ["ping"])
             return str(promised)
-        self.shards = Shards(self._prefix, self._salt, is_spread=True)
+        self.shards = Shards(self._prefix, self._database, is_spread=True)
         self._homes = dict.fromkeys(self.shards.all(), self._node(_SEED))
         if not await self._survey():
             raise Unavailable(f"{self.place}: the Cluster does not have all slots")

@@ -146,17 +146,22 @@ class Node:
         failure: Exception | None = None
         try:
             client = await line.get()
+            scripts = line.scripts
         except Unavailable as error:
             return dict.fromkeys(asked, error)
         try:
             for _ in range(_ENTRIES):
                 rest = {shard: asked[shard] for shard in asked if shard not in done}
-                found = await self._evaluate(client, rest, wait=line is self._writer)
+                scripts |= await self._enter(client, [each for each in rest if each not in scripts])
+                calls = [(each, scripts[each], commands) for each, commands in rest.items()]
+                found = await self._evaluate(
+                    client, calls, self._replicas if line is self._writer else 0
+                )
                 for shard, result in found.items():
                     if not isinstance(result, Exception):
                         done[shard] = result
                     elif isinstance(result, NoScriptError) or "NOLIFE" in str(result):
-                        await self._enter(client, shard)
+                        scripts.pop(shard, None)
                     else:
                         failure = result
                         done[shard] = self._unavailable(result)
@@ -179,26 +184,26 @@ class Node:
         return kind(f"{self.place}: {str(error) or type(error).__name__}")
 
     async def _evaluate(
-        self, client: Client, asked: Mapping[Shard, Sequence[Command]], *, wait: bool
+        self, client: Client, calls: Sequence[tuple[Shard, str, Sequence[Command]]], wait: int
     ) -> dict[Shard, list[Reply] | Exception]:
         # A pipeline even of one: it drops a connection that does not answer in time.
         async with client.pipeline(transaction=False, raise_on_error=False) as pipeline:
-            for shard, commands in asked.items():
+            for shard, script, commands in calls:
                 packed = map(msgspec.msgpack.encode, commands)
                 arguments = [secrets.token_hex(8).encode(), *packed]
-                pipeline.evalsha(shard.sha, keys=[shard.life], args=list(arguments))
-            if wait and self._replicas:
+                pipeline.evalsha(script, keys=[shard.life], args=list(arguments))
+            if wait:
                 # On the same connection: it waits for what was written there.
-                pipeline.wait(self._replicas, round(self._timeout * 500))
+                pipeline.wait(wait, round(self._timeout * 500))
         results: Any = pipeline.results
         if isinstance(results[0], TimeoutError):
             raise results[0]
-        found = dict(zip(asked, results, strict=False))
-        if wait and self._replicas:
+        found = {call[0]: result for call, result in zip(calls, results, strict=False)}
+        if wait:
             short: Exception | None = None
             if isinstance(results[-1], Exception):
                 short = results[-1]
-            elif int(results[-1]) < self._replicas:
+            elif int(results[-1]) < wait:
                 short = Unavailable(
                     f"{self.place}: only {results[-1]} replicas have what was written"
                 )
@@ -209,15 +214,25 @@ class Node:
                 }
         return found
 
-    async def _enter(self, client: Client, shard: Shard) -> None:
-        """Load the script, which a restarted server does not have, and see what it may have lost.
+    async def _enter(self, client: Client, shards: Sequence[Shard]) -> dict[Shard, str]:
+        """See what the server may have lost, and load the script; returns what it is called.
 
-        In this order, and on one connection: who finds the script must find the new life.
+        In this order: who finds the script must find the new life.
         """
+        if not shards:
+            return {}
         kept = b"1" if (await durability(client)).keeps_all else b"0"
         async with client.pipeline(transaction=False) as pipeline:
-            pipeline.eval(ENTER, keys=[shard.life], args=[kept, secrets.token_hex(8)])
-            pipeline.script_load(shard.script)
+            for shard in shards:
+                pipeline.eval(ENTER, keys=[shard.life], args=[kept, secrets.token_hex(8)])
+        runs: Any = pipeline.results
+        scripts = {
+            shard: shard.script(run.decode()) for shard, run in zip(shards, runs, strict=True)
+        }
+        async with client.pipeline(transaction=False) as pipeline:
+            for script in scripts.values():
+                pipeline.script_load(script.text)
+        return {shard: script.sha for shard, script in scripts.items()}
 
     async def durability(self) -> Durability:
         """What the server promises.
@@ -241,10 +256,15 @@ class _Line:
 
     Args:
         make: a client that is not entered yet.
+
+    Attributes:
+        scripts: what the script is called that was loaded over this client, by shard; each client
+            has a dictionary of its own.
     """
 
     def __init__(self, make: Callable[[], Client]) -> None:
         self._make = make
+        self.scripts: dict[Shard, str] = {}
         self._client: Client | None = None
         self._is_up = trio.Event()
         self._is_broken = trio.Event()
@@ -283,6 +303,7 @@ class _Line:
         try:
             async with self._make() as client:
                 self._client = client
+                self.scripts = {}
                 self._is_up.set()
                 await self._is_broken.wait()
         except* FAILURES as errors:

@@ -24,23 +24,30 @@ from .redis_presence_script import PRESENCE, PRESENCE_COMMANDS
 ENTER = """
 -- KEYS: life. ARGV: whether this server lost nothing when it started, a new name.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-local found = redis.call('HMGET', KEYS[1], 'life', 'run')
-if found[1] and found[2] == run then return found[1] end
-if found[1] and ARGV[1] == '1' then
-  redis.call('HSET', KEYS[1], 'run', run)
-  return found[1]
-end
-redis.call('HSET', KEYS[1], 'life', ARGV[2], 'run', run)
-return ARGV[2]
+-- Changes when a replica is made the primary; nothing but zeros where that never was.
+local before = string.match(redis.call('INFO', 'replication'), 'master_replid2:(%x+)') or ''
+local found = redis.call('HMGET', KEYS[1], 'life', 'run', 'before')
+local was_never = string.match(before, '^0*$')
+local is_same = found[2] == run and (was_never or found[3] == before)
+local life = found[1]
+if not life or not (is_same or ARGV[1] == '1') then life = ARGV[2] end
+-- Also where nothing is new: a replica must not pass for the primary.
+redis.call('HSET', KEYS[1], 'life', life, 'run', run, 'before', before)
+return run
 """
-"""Begins a life, where there is none or where the server may have lost the end of the last one."""
+"""Begins a life, where there is none or where the server may have lost the end of the last one.
+
+To be called on every new connection. Returns what names this run of the server: the ``RUN`` of the
+script.
+"""
 
 CHAT = (
     """
 -- KEYS: life. ARGV: a random seed, then each command as a MessagePack array.
 local P = string.sub(KEYS[1], 1, -5)
-local life = redis.call('HGET', KEYS[1], 'life')
+local life, run_of_life = unpack(redis.call('HMGET', KEYS[1], 'life', 'run'))
 if not life then return redis.error_reply('NOLIFE the data is gone') end
+if run_of_life ~= RUN then return redis.error_reply('NOLIFE another one served it') end
 
 local renewed = 0
 local function fresh()
@@ -308,4 +315,4 @@ end
 return results
 """
 )
-"""Carries out commands; see `run` in it for what there is."""
+"""Carries out commands; see `run` in it for what there is. `redis_shards` says it its ``RUN``."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import zlib
 from binascii import crc_hqx
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from wscore.chat.model import Log
 
@@ -20,41 +22,48 @@ _SPREAD = 64
 _SLOTS = 16384
 
 
+class Script(NamedTuple):
+    """The script as one server has it, for one shard."""
+
+    text: str
+    sha: str
+
+
 @dataclass(frozen=True)
 class Shard:
     """What has one hash tag.
 
     Attributes:
         tag: without its braces.
-        salt: what the script differs by from that of others on the same server. A script is known
-            to the whole server; one that is not known says that the server was started since.
-        prefix: of its keys.
-        life: the key that names its life.
-        script: what is evaluated there.
-        sha: the script's name.
-        slot: of the Cluster.
+        database: what tells its database from others of the same server.
     """
 
     tag: str
-    salt: str
-    prefix: str = field(init=False)
-    life: str = field(init=False)
-    script: str = field(init=False, repr=False)
-    sha: str = field(init=False)
-    slot: int = field(init=False)
+    database: str
 
-    def __post_init__(self) -> None:
-        prefix = f"{{{self.tag}}}:"
-        script = f"-- {self.tag} {self.salt}{CHAT}"
-        found = {
-            "prefix": prefix,
-            "life": f"{prefix}life",
-            "script": script,
-            "sha": hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest(),
-            "slot": crc_hqx(self.tag.encode(), 0) % _SLOTS,
-        }
-        for name, value in found.items():
-            object.__setattr__(self, name, value)
+    @property
+    def prefix(self) -> str:
+        """Of its keys."""
+        return f"{{{self.tag}}}:"
+
+    @property
+    def life(self) -> str:
+        """The key that names its life."""
+        return f"{self.prefix}life"
+
+    @cached_property
+    def slot(self) -> int:
+        """Of the Cluster."""
+        return crc_hqx(self.tag.encode(), 0) % _SLOTS
+
+    def script(self, run: str) -> Script:
+        """The script for one run of a server.
+
+        A script is known to the whole server for as long as it runs. So that one that is known says
+        that the life of this very shard was looked at in this run, it differs by all of that.
+        """
+        text = f"-- {self.tag} {self.database}\nlocal RUN = '{run}'\n{CHAT}"
+        return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 class Shards:
@@ -62,7 +71,7 @@ class Shards:
 
     Args:
         prefix: the first of them.
-        salt: what tells this database from others of the same server.
+        database: what tells this one from others of the same server.
         is_spread: whether rooms have tags of their own, as in a Cluster.
 
     Attributes:
@@ -70,11 +79,11 @@ class Shards:
         rooms: where rooms are; the main one, where they are not spread.
     """
 
-    def __init__(self, prefix: str, salt: str, *, is_spread: bool) -> None:
-        self.main = Shard(prefix, salt)
+    def __init__(self, prefix: str, database: str, *, is_spread: bool) -> None:
+        self.main = Shard(prefix, database)
         self.rooms = [self.main]
         if is_spread:
-            self.rooms = [Shard(f"{prefix}:{number}", salt) for number in range(_SPREAD)]
+            self.rooms = [Shard(f"{prefix}:{number}", database) for number in range(_SPREAD)]
 
     @property
     def is_spread(self) -> bool:
