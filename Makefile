@@ -1,5 +1,5 @@
 # Each target sets up what it needs: `make chat` works in a fresh clone. Needs make, Python 3.11+;
-# for the compiled twin a C compiler. Variables: PYTHON, VENV; HOST, PORT, DATA (chat);
+# for the compiled twin a C compiler. Variables: PYTHON, VENV; HOST, PORT, DATA, WSCORE_… (chat);
 # JOBS, PYTEST_ARGS (test); BENCH_ARGS (bench); FUZZ_SECONDS (fuzz); PROVE_SECONDS (prove); WSTEST,
 # AUTOBAHN_ARGS (autobahn).
 
@@ -130,8 +130,8 @@ $(VENV)/.stamp-venv:
 
 # dev includes test includes chat, so an installation of more serves the targets that need less.
 $(VENV)/.stamp-chat: $(VENV)/.stamp-venv $(SOURCES)
-	@echo "== installing wscore[chat] (the first time takes a minute)"
-	@$(PY) -m pip install --quiet --editable '.[chat]'
+	@echo "== installing wscore[chat,jwt,metrics] (the first time takes a minute)"
+	@$(PY) -m pip install --quiet --editable '.[chat,jwt,metrics]'
 	@touch $@
 
 $(VENV)/.stamp-test $(VENV)/.stamp-dev: $(VENV)/.stamp-venv $(SOURCES)

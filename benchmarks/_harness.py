@@ -69,6 +69,8 @@ class Outcome:
         noise: How far we are from ourselves within a turn (0.03: three per cent).
         peers: Which of the contenders are other libraries.
         excess: Our value less theirs, by contender: the median of the turns.
+        spread: Half the distance between the quartiles of the turns, as a part of the median, by
+            contender: of our times, and of their ratios.
     """
 
     label: str
@@ -78,6 +80,7 @@ class Outcome:
     noise: float = 0.0
     peers: list[str] = field(default_factory=list)
     excess: dict[str, float] = field(default_factory=dict)
+    spread: dict[str, float] = field(default_factory=dict)
 
 
 class UnequalWork(Exception):
@@ -154,12 +157,23 @@ def outcome_of(row: Row, samples: Sequence[Sequence[float]]) -> Outcome:
     outcome.noise = statistics.median(abs(b / a - 1) for a, b in zip(first, again, strict=True))
     outcome.peers = [c.name for c in row.contenders if c.peer and c.name != US]
     outcome.values[US] = statistics.median(ours)
+    outcome.spread[US] = spread_of(ours)
     for contender, times in zip(row.contenders[1:], samples[1:-1], strict=True):
         pairs = list(zip(times, ours, strict=True))
         outcome.values[contender.name] = statistics.median(times)
-        outcome.ratios[contender.name] = statistics.median(t / o for t, o in pairs)
+        ratios = [t / o for t, o in pairs]
+        outcome.ratios[contender.name] = statistics.median(ratios)
+        outcome.spread[contender.name] = spread_of(ratios)
         outcome.excess[contender.name] = statistics.median(o - t for t, o in pairs)
     return outcome
+
+
+def spread_of(values: Sequence[float]) -> float:
+    """Return half the distance between the quartiles, as a part of the median (0.03: 3 %)."""
+    if len(values) < 2:
+        return 0.0
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / 2 / max(middle, 1e-9)
 
 
 def compared(
@@ -213,6 +227,7 @@ def combined(repeats: Sequence[Outcome]) -> Outcome:
         noise=max([within, *([statistics.median(apart)] if apart else [])]),
         peers=first.peers,
         excess=_medians([outcome.excess for outcome in repeats]),
+        spread=_medians([outcome.spread for outcome in repeats]),
     )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from benchmarks._harness import US, Contender, Outcome, Row, Timing, UnequalWork, outcome_of
 from benchmarks.load import Done, Load, LoadError
-from benchmarks.servers import Program, Server
+from benchmarks.servers import Measured, Program, Server
 
 #: What a server has open beside its connections, at most.
 _OWN_DESCRIPTORS = 100
@@ -29,9 +29,9 @@ Work = Callable[[Load, int], Done]
 
 @dataclass(frozen=True)
 class Station:
-    """A server and the load generator before it."""
+    """A server and the load generator before it; or a client, which is both."""
 
-    server: Server
+    server: Measured
     load: Load
 
     @property

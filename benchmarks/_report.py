@@ -21,13 +21,14 @@ MEANING = "ours, and how many times as much the others take"
 
 
 def table(rows: Sequence[Judged]) -> Lines:
-    """Lay rows out: our figure, its noise, how many times as much each other contender takes."""
+    """Lay rows out: our figure, its spread, the noise, and how many times as much others take."""
     others = list(dict.fromkeys(name for outcome, _ in rows for name in outcome.ratios))
-    lines = [["", US, "±", *(f"{name} ÷" for name in others)]]
+    lines = [["", US, "spread", "±", *(f"{name} ÷" for name in others)]]
     goals = any(verdicts for _, verdicts in rows)
     lines[0] += ["goal"] * goals
     for outcome, verdicts in rows:
-        cells = [outcome.label, amount(outcome.values[US], outcome.unit), percent(outcome)]
+        cells = [outcome.label, amount(outcome.values[US], outcome.unit)]
+        cells += [percent(outcome.spread.get(US, 0.0)), percent(outcome.noise)]
         cells += [ratio(outcome, name) for name in others]
         lines.append([*cells, *["; ".join(f"{v.goal}: {v}" for v in verdicts)] * goals])
     return lines
@@ -163,9 +164,9 @@ def document(run: Run, pictures: Sequence[tuple[str, str]] = ()) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def percent(outcome: Outcome) -> str:
-    """Write the noise of a row, where it was measured."""
-    return f"{outcome.noise * 100:.0f}%" if outcome.noise else ""
+def percent(part: float) -> str:
+    """Write a spread or a noise, where it was measured."""
+    return f"{part * 100:.0f}%" if part else ""
 
 
 def ratio(outcome: Outcome, name: str) -> str:

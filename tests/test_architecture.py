@@ -76,7 +76,7 @@ FORBIDDEN = {
 # The client's part that has no I/O.
 SANS_IO = (
     *("awaited", "dialogue", "errors", "events", "following"),
-    *("lane", "log", "requests", "terms", "wire"),
+    *("lane", "log", "requests", "terms", "typing_notice", "wire"),
 )
 
 # Imports against the arrows, each under TYPE_CHECKING only, with its reason.

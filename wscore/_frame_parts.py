@@ -1,7 +1,9 @@
-"""wsproto's parts of the receiving side, frame by frame; imports the Python twin and leaves.
+"""wsproto's parts of the receiving side, frame by frame; imports ``_framing``, the Python
+twin and leaves.
 
 A connection does not use them: its decoder goes from bytes to events in one step. They are for
-those who took wsproto's parser apart, and share the Python twin's header parsing and checks.
+those who took wsproto's parser apart, and share the Python twin's header parsing and checks, and
+the live twin's unmasking.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ._codes import CloseReason, Opcode, RsvBits
 from ._decoder_py import FrameDecoder as _FrameDecoder
-from ._primitives_py import apply_mask
+from ._framing import apply_mask, apply_mask_inplace
 from .errors import ParseFailed
 
 if TYPE_CHECKING:  # extensions are above this module: it only calls their hooks
@@ -136,6 +138,8 @@ class FrameDecoder(_FrameDecoder):
         client: this end is the client.
         extensions: the enabled extensions.
     """
+
+    _unmask = staticmethod(apply_mask_inplace)
 
     def __init__(self, client: bool, extensions: Sequence[Extension] | None = None) -> None:
         super().__init__(client, extensions or ())

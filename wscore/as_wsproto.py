@@ -42,9 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         case ["-h" | "--help"]:
             print(USAGE, end="")
         case ["-m", name, *arguments]:
+            _replace(name, arguments)
+            # Looking for a part of a package imports the package, which may import wsproto.
             if not _exists(name):
                 return _refuse(f"there is no module {name}")
-            _replace(name, arguments)
             runpy.run_module(name, run_name="__main__", alter_sys=True)
         case [path, *arguments] if not path.startswith("-"):
             if not Path(path).exists():

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +21,9 @@ from typing import Self
 SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
 FLAGS = ("-O2", "-std=c11", "-D_GNU_SOURCE")
 HOST = "127.0.0.1"
+ROOT = Path(__file__).parents[2]
 #: Where the program is kept; in the user's cache where this cannot be written to.
-FOLDER = Path(__file__).parents[2] / "build" / "benchmarks"
+FOLDER = ROOT / "build" / "benchmarks"
 
 
 class LoadUnavailable(Exception):
@@ -111,16 +112,25 @@ class Load:
         port: Of the server, on 127.0.0.1.
         core: The processor's core that it is bound to; None for any.
         stall: Seconds without anything coming in after which it gives up.
+        program: The command line of another program that takes the same commands, or some of
+            them; by default the load generator's.
 
     Raises:
         LoadUnavailable: It cannot be built.
     """
 
-    def __init__(self, port: int, core: int | None = None, stall: float = 20) -> None:
+    def __init__(
+        self,
+        port: int,
+        core: int | None = None,
+        stall: float = 20,
+        program: Sequence[str] | None = None,
+    ) -> None:
         self._process = subprocess.Popen(
-            [str(build()), HOST, str(port), str(stall)],
+            program or [str(build()), HOST, str(port), str(stall)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            cwd=ROOT,
             text=True,
         )
         if core is not None:
@@ -137,6 +147,10 @@ class Load:
     ) -> None:
         self._process.kill()
         self._process.communicate()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def command(self, *words: object) -> Done:
         """Give a command and wait for what it took.

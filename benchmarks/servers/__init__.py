@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cache
@@ -112,7 +113,48 @@ class ServerError(Exception):
     """A server did not start."""
 
 
-class Server:
+class Measured(ABC):
+    """A program whose CPU time and memory are taken: a server's mostly.
+
+    Attributes:
+        program: Which one.
+    """
+
+    program: Program
+
+    @property
+    @abstractmethod
+    def pid(self) -> int:
+        """Of the process."""
+
+    def bind(self, core: int) -> None:
+        """Let it run on one of the processor's cores only, with all its threads."""
+        for thread in Path(f"/proc/{self.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {core})
+
+    def cpu(self) -> float:
+        """Return the CPU time of all its threads so far, user's and system's, in seconds."""
+        return time.clock_gettime((~self.pid << 3) | _SCHED)
+
+    def memory(self) -> int:
+        """Return its resident memory (RSS), in bytes."""
+        for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Rss:"):
+                return int(line.split()[1]) << 10
+        raise ServerError(f"{self.program.name} has ended")
+
+    def halt(self) -> None:
+        """Let it do nothing, if it would do something with nothing to do."""
+        if self.program.polls:
+            os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it run again."""
+        if self.program.polls:
+            os.kill(self.pid, signal.SIGCONT)
+
+
+class Server(Measured):
     """A running server program.
 
     Args:
@@ -161,33 +203,7 @@ class Server:
             raise ServerError(f"{self.program.name} did not start: {self.errors()}")
         return int(line)
 
-    def bind(self, core: int) -> None:
-        """Let it run on one of the processor's cores only, with all its threads."""
-        for thread in Path(f"/proc/{self.pid}/task").iterdir():
-            os.sched_setaffinity(int(thread.name), {core})
-
     def errors(self) -> str:
         """Return the last line that it wrote to standard error."""
         self._errors.seek(0)
         return (self._errors.read().strip().splitlines() or ["it said nothing"])[-1]
-
-    def cpu(self) -> float:
-        """Return the CPU time of all its threads so far, user's and system's, in seconds."""
-        return time.clock_gettime((~self.pid << 3) | _SCHED)
-
-    def memory(self) -> int:
-        """Return its resident memory (RSS), in bytes."""
-        for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Rss:"):
-                return int(line.split()[1]) << 10
-        raise ServerError(f"{self.program.name} has ended")
-
-    def halt(self) -> None:
-        """Let it do nothing, if it would do something with nothing to do."""
-        if self.program.polls:
-            os.kill(self.pid, signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """Let it run again."""
-        if self.program.polls:
-            os.kill(self.pid, signal.SIGCONT)

@@ -9,6 +9,8 @@ serves until it is killed:
 
 Text is text on both ways, handed to Python code as str, and checked to be UTF-8. Whoever offers
 permessage-deflate gets it, where the library has it.
+
+A program that is a client has the server's port as an option, and takes commands instead.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ def options() -> argparse.Namespace:
         action="store_true",
         help="permessage-deflate with level 1, window 2^15 and memory level 8, where settable",
     )
+    parser.add_argument("--to", type=int, help="the server's port, of a program that is a client")
     parser.add_argument("--core", help="what `wsproto` has to be: wsproto, or wscore in its place")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wscore.chat import ChatServer, Limits, MemoryBackend, SQLiteBackend
+from wscore.chat.client.terms import new_id
 from wscore.chat.model import parse_name
 from wscore.trio import ConnectionClosed, wrap_client_stream
 
@@ -159,6 +160,38 @@ async def test_no_push_comes_before_the_ok_that_begins_it(chat: Chat, turns: int
     assert first.get("direct", 99) > order.index(("ok", "hello"))
     assert first.get("message", 99) > order.index(("ok", "join"))
     assert first.get("presence", 99) > order.index(("ok", "join"))
+
+
+async def test_a_direct_message_looks_the_same_in_pushes_slices_and_histories(chat: Chat) -> None:
+    anna, bob = await chat.user("Anna"), await chat.user("Bob")
+    await bob.ok("direct", to="bob", text="so that the offsets differ")
+    await bob.sync()
+    await anna.ok("direct", to="bob", text="hi", id="d")
+    for client, user, offset in ((anna, "Anna", 1), (bob, "Bob", 2)):
+        push = await client.push("direct")
+        assert push.pop("time")
+        assert push == {
+            "type": "direct",
+            "from": "Anna",
+            "to": "Bob",
+            "offset": offset,
+            "text": "hi",
+            "id": "d",
+        }
+        history = (await client.ok("history", inbox=True))["messages"]
+        again = (await (await chat.connect()).hello(user))["inbox"]["messages"]
+        for messages in (history, again):
+            assert messages[-1].pop("time")
+            assert messages[-1] == push
+
+
+def test_ids_are_random_with_64_bits_at_least() -> None:
+    """Of our client; those of the page have a test beside its scripts."""
+    ids = {new_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    characters = set("".join(ids))
+    assert len(characters) == 64
+    assert min(map(len, ids)) * 6 >= 64
 
 
 # --- Names ----------------------------------------------------------------------------------

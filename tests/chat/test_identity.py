@@ -432,6 +432,48 @@ async def test_authorize_is_asked_at_each_join_post_and_direct_message() -> None
         assert [m["text"] for m in (await bob.ok("history", inbox=True))["messages"]] == ["one"]
 
 
+async def test_rooms_that_a_user_may_not_join_are_not_listed() -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def authorize(identity: Identity, action: str, target: str) -> bool:
+        if identity.user != "Anna":
+            asked.append((action, target))
+        return identity.user == "Anna" or not target.startswith("straße".casefold())
+
+    async with running(server(authorize=authorize)) as chat:
+        anna, bob = await chat.user("Anna"), await chat.user("Bob")
+        await anna.ok("join", room="quiet")
+        await anna.ok("leave", room="quiet")
+        await anna.ok("join", room="open")
+        for number in range(90):
+            await anna.ok("join", room=f"Straße{number}")
+        assert len((await anna.ok("rooms"))["rooms"]) == 92
+        assert asked == []
+        assert {room["room"] for room in (await bob.ok("rooms"))["rooms"]} == {"open", "quiet"}
+        assert ("join", "strasse7") in asked  # as names are compared
+        carol = await chat.user("Carol")
+        for number in range(60):
+            await anna.ok("leave", room=f"Straße{number}")
+        assert [room["room"] for room in (await carol.ok("rooms"))["rooms"]] == ["open", "quiet"]
+
+
+async def test_rooms_are_listed_that_come_after_hundreds_one_may_not_join() -> None:
+    async def authorize(identity: Identity, action: str, target: str) -> bool:
+        return identity.user == "Anna" or target.startswith("open")
+
+    free = ChatServer(MemoryBackend(), authorize=authorize, limits=Limits(rate=0))
+    async with running(free) as chat:
+        anna = await chat.user("Anna")
+        rooms = [f"open{number:03}" for number in range(110)]
+        for room in [*rooms, *(f"closed{number}" for number in range(150))]:
+            await anna.ok("join", room=room)
+            await anna.ok("leave", room=room)
+        assert len((await anna.ok("rooms"))["rooms"]) == 100
+        seen = [room["room"] for room in (await (await chat.user("Bob")).ok("rooms"))["rooms"]]
+        assert len(seen) == 100
+        assert set(seen) < set(rooms)
+
+
 async def broken(*_: object) -> Any:
     raise ZeroDivisionError("secret of the server")
 
@@ -477,6 +519,7 @@ async def test_a_broken_callable_is_one_traceback_and_the_connection_lives(
         await client.ok("join", room="r")
         is_broken = True
         await fails("join", room="r2")
+        await fails("rooms")
         await fails("post", room="r", text="t")
         await fails("direct", to="Anna", text="t")
         is_broken = False

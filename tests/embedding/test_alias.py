@@ -106,6 +106,15 @@ def test_a_module_runs_as_python_runs_it(tmp_path: Path) -> None:
     assert out.splitlines() == ["wscore wscore", "['a', '-b'] __main__ package"]
 
 
+def test_a_part_of_a_package_that_imports_wsproto_runs(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    program(package, "import wsproto.events", "__init__.py")
+    program(package, LOOK, "part.py")
+    ran = python("-m", "wscore.as_wsproto", "-m", "package.part", cwd=tmp_path)
+    assert ran == (0, "wscore wscore\n", "")
+
+
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
 def test_multiprocessing_workers_get_it_too(tmp_path: Path, method: str) -> None:
     text = f"""

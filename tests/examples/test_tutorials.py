@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import socket
 import struct
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -68,25 +70,6 @@ def test_group_chat_keeps_what_it_said_for_one_who_waits_at_input() -> None:
             other.send(str(n))
         assert [waiting.recv() for _ in range(100)] == [str(n) for n in range(100)]
         waiting.shutdown()
-
-
-def test_a_client_that_never_answers_pings_stays() -> None:
-    with running("group_chat", "--ping-interval", "0.05") as address:
-        host, port = address.split(":")
-        with (
-            visit(address, "/ws") as other,
-            socket.create_connection((host, int(port)), timeout=30) as waiting,
-        ):
-            waiting.sendall(
-                b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            )
-            received = b""
-            while received.count(b"\x89\x04") < 10:  # pings with payloads of four bytes
-                received += waiting.recv(65536)
-            other.send("still there?")
-            while not received.endswith(b"\x81\x0cstill there?"):
-                received += waiting.recv(65536)
 
 
 # direct_chat
@@ -300,6 +283,127 @@ def test_every_example_outlives_what_is_thrown_at_it(name: str) -> None:
         assert (again.returncode, again.stdout) == (1, "")
         assert again.stderr.startswith(f"cannot serve at 127.0.0.1 port {port}: ")
         assert again.stderr.count("\n") == 1
+
+
+#: Where two clients are, and what comes to the second one when the first has said it.
+PAIRS = {
+    "group_chat": ("/ws", "/ws", "still there?"),
+    "direct_chat": ("/ws/one", "/privateChat/two", '{"to_user": "two"}'),
+    "named_group_chat": ("/groupchat/one", "/groupchat/two", '{"info": "x"}'),
+    "room_chat": ("/room/x/", "/room/x/", "still there?"),
+}
+
+
+@pytest.mark.parametrize("name", [*PAIRS, "echo"])
+def test_a_client_that_never_answers_pings_stays(name: str) -> None:
+    path, own, said = PAIRS.get(name, ("/", "/", "Server received: x"))
+    with running(name, "--ping-interval", "0.05") as address:
+        host, port = address.split(":")
+        with (
+            visit(address, path) as other,
+            socket.create_connection((host, int(port)), timeout=30) as waiting,
+        ):
+            waiting.sendall(
+                f"GET {own} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n".encode()
+                + b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+            received = b""
+            while received.count(b"\x89\x04") < 10:  # pings with payloads of four bytes
+                received += waiting.recv(65536)
+            if name == "echo":
+                waiting.sendall(b"\x81\x81\0\0\0\0x")
+            else:
+                other.send(said)
+            frame = bytes([0x81, len(said)]) + said.encode()
+            while frame not in received:
+                data = waiting.recv(65536)
+                assert data, "it was cut"
+                received += data
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_one_who_vanished_is_no_trouble_to_the_others(name: str) -> None:
+    path, own, said = PAIRS[name]
+    with running(name) as address, visit(address, path) as one, visit(address, own) as gone:
+        vanish(gone)
+        for _ in range(3):
+            one.send(said)
+        with visit(address, own) as here:
+            while True:  # until the server has let it in
+                one.send(said)
+                try:
+                    assert here.recv(timeout=1) == said
+                    break
+                except TimeoutError:
+                    continue
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("system", "path"), [("named_group_chat", "/groupchat/{}"), ("room_chat", "/room/{}/")]
+)
+def test_names_are_percent_encoded(
+    tutorials: dict[str, str], system: str, path: str, name: str
+) -> None:
+    here, text = path.format(quote(name, safe="+")), '{"info": "x"}'
+    address = tutorials[system]
+    with visit(address, here) as one:
+        one.send(text)
+        assert one.recv(timeout=10) == text
+        same = path.format("".join(f"%{byte:02x}" for byte in name.encode()))
+        with visit(address, same) as again:
+            again.send(text)
+            assert again.recv(timeout=10) == text
+            if system == "named_group_chat":
+                with pytest.raises(ConnectionClosed):  # it is the same name
+                    one.recv(timeout=10)
+            else:
+                assert one.recv(timeout=10) == text  # it is the same group
+
+
+@pytest.fixture(scope="module")
+def tutorials() -> Iterator[dict[str, str]]:
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(running(name)) for name in ("named_group_chat", "room_chat")
+        }
+
+
+def test_the_interactive_client_talks_to_the_echo() -> None:
+    with running("echo") as address:
+        ran = subprocess.run(
+            [sys.executable, "-m", "wscore", "connect", f"ws://{address}/"],
+            env=environment(),
+            input="one\n\n张三\n",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    assert ran.stdout.splitlines() == [f"Server received: {text}" for text in ("one", "", "张三")]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_is_short_and_says_that_it_checks_no_origin(name: str) -> None:
+    spec = find_spec(f"wscore.examples.{name}")
+    assert spec is not None
+    assert spec.origin is not None
+    source = Path(spec.origin).read_text(encoding="utf-8")
+    assert source.count("\n") <= 60
+    assert "no origin is checked" in (ast.get_docstring(ast.parse(source)) or "").casefold()
+
+
+def test_the_guide_says_of_each_what_is_better() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "embedding.md").read_text(encoding="utf-8")
+    lines = [line for line in guide.splitlines() if "../wscore/examples/" in line]
+    table = {
+        cells[2].partition("`")[2].partition("`")[0]: cells
+        for line in lines
+        if len(cells := [cell.strip() for cell in line.split("|")]) == 6
+    }
+    assert set(table) == set(ALL)
+    assert all(all(cells[1:5]) for cells in table.values())
 
 
 #: What is filled in on each page, what is typed, and what two visitors of it then see.

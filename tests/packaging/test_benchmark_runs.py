@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -26,6 +27,7 @@ from benchmarks import (  # noqa: E402
     _report,
     _results,
     _suites,
+    embedding,
     masking,
     operations,
     regression,
@@ -208,6 +210,14 @@ def test_the_committed_run_is_of_a_real_machine_and_of_everything() -> None:
     assert measured >= {f"copying, {size}" for size in ("16 B", "1 MiB", "16 MiB")}
 
 
+def test_the_gains_in_the_guide_to_embedding_are_of_the_committed_run() -> None:
+    run = _results.read(ROOT / "benchmarks" / "results" / "embedding.json")
+    (rows,) = run.tables.values()
+    assert [outcome.label for outcome, _ in rows] == embedding.labels()
+    guide = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
+    assert _report.markdown(_report.table(rows)) in guide
+
+
 def test_pictures_are_drawn_of_the_committed_run(tmp_path: Path) -> None:
     committed = _results.read(REFERENCE)
     drawn = dict(_plots.draw(committed, tmp_path))
@@ -226,6 +236,18 @@ def texts(svg: Path) -> set[str]:
     return {
         (element.text or "").strip() for element in tree.iter("{http://www.w3.org/2000/svg}text")
     }
+
+
+def test_a_reader_may_leave_before_the_end() -> None:
+    shown = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", "show", str(REFERENCE)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert shown.stdout is not None
+    shown.stdout.close()
+    assert (shown.communicate(timeout=60)[1], shown.returncode) == (b"", 0)
 
 
 @pytest.mark.parametrize("name", ["masking", "messages", "fanout"])
@@ -357,12 +379,14 @@ def test_ctrl_c_keeps_what_the_python_twin_has_measured(tmp_path: Path) -> None:
 
 
 def twin_of(pid: int) -> int | None:
-    """The child of a run that is a run too."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    found = [
-        int(one) for one in children if b"--suite" in Path(f"/proc/{one}/cmdline").read_bytes()
-    ]
-    return found[0] if found else None
+    """The child of a run that is a run too; one just forked, for git say, has its parent's line."""
+    parent = Path(f"/proc/{pid}")
+    for one in (parent / f"task/{pid}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            line = Path(f"/proc/{one}/cmdline").read_bytes()
+            if b"--suite" in line and line != (parent / "cmdline").read_bytes():
+                return int(one)
+    return None
 
 
 def cpu(pid: int) -> float:

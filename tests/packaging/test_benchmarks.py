@@ -28,7 +28,7 @@ from benchmarks import (  # noqa: E402
     receiving,
     sending,
 )
-from benchmarks._harness import Contender, Outcome, Row, Timing, UnequalWork  # noqa: E402
+from benchmarks._harness import US, Contender, Outcome, Row, Timing, UnequalWork  # noqa: E402
 from benchmarks.goals import Goal  # noqa: E402
 from benchmarks.payloads import BINARY_1M, JSON_1K, TEXT_32, frames, raw  # noqa: E402
 
@@ -179,6 +179,17 @@ def test_the_noise_is_how_far_we_are_from_ourselves() -> None:
     measured = _harness.outcome_of(row, [[10, 10, 10], [20, 20, 20], [11, 10, 12]])
     assert measured.noise == pytest.approx(0.1)
     assert measured.ratios["peer"] == pytest.approx(20 / 10.5)
+
+
+def test_the_spread_is_half_the_distance_of_the_quartiles_and_a_stray_turn_hardly_counts() -> None:
+    assert _harness.spread_of([10]) == 0.0
+    assert _harness.spread_of([8, 9, 10, 11, 12]) == pytest.approx(0.1)
+    assert _harness.spread_of([8, 9, 10, 11, 1000]) == pytest.approx(0.1)
+    contenders = [Contender(US, "", {}), Contender("peer", "", {})]
+    ours, theirs = [8, 9, 10, 11, 12], [16, 18, 20, 22, 24]
+    measured = _harness.outcome_of(Row("row", contenders, None), [ours, theirs, ours])
+    assert measured.spread == {US: pytest.approx(0.1), "peer": pytest.approx(0.0)}
+    assert _report.table([(measured, [])])[1][:4] == ["row", "10 ns", "10%", ""]
 
 
 def test_the_command_prints_tables_and_goals_and_writes_the_figures(tmp_path: Path) -> None:

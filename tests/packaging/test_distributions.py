@@ -7,6 +7,7 @@ nothing else; pip fetches these and the dependencies, so the tests need the netw
 from __future__ import annotations
 
 import email
+import json
 import os
 import shutil
 import signal
@@ -21,6 +22,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from embedding.servers import PROGRAMS, SERVERS, check, observe
+from end_to_end.other_servers import in_thread, serve_websockets
 
 pytestmark = pytest.mark.packaging
 
@@ -36,13 +39,17 @@ SOURCES = (".py", ".pyx", ".pxd", ".c", ".h")
 NO_COMPILER = {"CC": "false", "CXX": "false"}
 
 
+def without_checkout() -> dict[str, str]:
+    """The environment's variables, but for those by which this checkout would be found."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("WSCORE_", "PYTHON"))}
+
+
 def run(argv: Sequence[str | Path], cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a program in an environment that knows nothing of this checkout."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("WSCORE_", "PYTHON"))}
     return subprocess.run(
         [str(part) for part in argv],
         cwd=cwd,
-        env=inherited | env,
+        env=without_checkout() | env,
         capture_output=True,
         text=True,
         timeout=300,
@@ -233,8 +240,42 @@ def test_the_installed_chat_serves_its_page(wheel: Path, tmp_path: Path) -> None
     assert (tmp_path / "chat.db").exists()
 
 
-def test_the_installed_examples_run(wheel: Path, tmp_path: Path) -> None:
-    programs = new_environment(tmp_path / "environment", f"{wheel}[examples]")
+@pytest.fixture(scope="session")
+def neighbours(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Programs of an environment with the wheel, and with what is written for wsproto."""
+    return new_environment(
+        tmp_path_factory.mktemp("neighbours"),
+        f"{wheel}[examples]",
+        *("hypercorn[trio]", "uvicorn", "trio-websocket", "simple-websocket", "httpx-ws"),
+        *("starlette", "flask", "wsproto"),
+    )
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_servers_run_on_the_installed_wheel(name: str, neighbours: Path) -> None:
+    python, server = str(neighbours / "python"), SERVERS[name]
+    check(server, observe(server, "wscore", python, without_checkout()))
+
+
+@pytest.mark.parametrize("library", ["trio-websocket", "httpx-ws", "simple-websocket"])
+def test_clients_run_on_the_installed_wheel(library: str, neighbours: Path, tmp_path: Path) -> None:
+    program = PROGRAMS / "client.py"
+    alias = [neighbours / "python", "-m", "wscore.as_wsproto", program]
+    with in_thread(serve_websockets) as address:
+        ran = run([*alias, library, f"ws://{address}", "/close", "/ping"], tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    seen = json.loads(ran.stdout)
+    assert (seen["package"], seen["/close"], seen["/ping"]) == ("wscore", [4001, "enough"], "pong")
+
+
+def test_the_installed_alias_is_the_installed_wscore(neighbours: Path, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("import wsproto.events as e; print(e.__file__)")
+    ran = run([neighbours / "python", "-m", "wscore.as_wsproto", "program.py"], tmp_path)
+    assert Path(ran.stdout.strip()).is_relative_to(neighbours.parent), ran.stderr
+
+
+def test_the_installed_examples_run(neighbours: Path, tmp_path: Path) -> None:
+    programs = neighbours
     names = {path.stem for path in (ROOT / "wscore" / "examples").glob("[!_]*.py")}
     ran = run([programs / "python", "-m", "wscore.examples.http2_bootstrap", "x"], tmp_path)
     assert (ran.returncode, ran.stdout) == (0, "x\n"), ran.stderr

@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from websockets.sync.server import ServerConnection, serve
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT))  # at the end: wscore itself stays the installed one
@@ -134,13 +137,56 @@ def test_a_server_that_does_not_start_is_named_with_its_reason() -> None:
         server.wait_ready()
 
 
-@pytest.mark.parametrize("server", embedding.SERVERS)
-def test_a_server_written_for_wsproto_does_the_work_on_both(server: str) -> None:
-    row = replace(embedding.ROWS[1], label=server)
-    pair = embedding.pair(embedding.SERVERS[server])
-    outcome = echo.measured(row, pair, BLINK)
+@pytest.mark.parametrize("name", embedding.ALL)
+def test_what_was_written_for_wsproto_does_the_work_on_both(name: str) -> None:
+    (label,) = [
+        label for label in embedding.labels() if label == f"{name}: echo 32 B, 64 pipelined"
+    ]
+    ((_, outcome),) = embedding.outcomes((), BLINK, lambda row: row == label)
     assert list(outcome.values) == [US, "wsproto"]
     assert outcome.peers == ["wsproto"]
+
+
+def test_compression_is_measured_where_it_is_negotiated() -> None:
+    compressed = [label for label in embedding.labels() if "deflate" in label]
+    assert {label.partition(":")[0] for label in compressed} == {
+        *("hypercorn on trio", "hypercorn on asyncio", "uvicorn", "simple-websocket")
+    }
+
+
+def test_a_client_without_a_websocket_server_ends_the_run() -> None:
+    ours, _ = embedding.pair(embedding.CLIENTS["httpx-ws, a client"])
+    with Server(RAW) as server, embedding.Client(ours, server.wait_ready(), 0) as client:
+        at = _live.Station(client, client)
+        with (
+            pytest.raises(UnequalWork, match="row: wscore does not do the work"),
+            _live.its_turn(at, "row"),
+        ):
+            client.open(1)
+
+
+def test_a_client_compares_what_comes_back(anything_but_echo: int) -> None:
+    ours, _ = embedding.pair(embedding.CLIENTS["httpx-ws, a client"])
+    with embedding.Client(ours, anything_but_echo, 0) as client:
+        client.open(1)
+        with pytest.raises(LoadError, match=r"connection 0: '0 0 x+!' came back for '0 0 x+'"):
+            client.echo(1, 32)
+
+
+@pytest.fixture
+def anything_but_echo() -> Iterator[int]:
+    """The port of a server that changes what it sends back."""
+
+    def change(connection: ServerConnection) -> None:
+        for message in connection:
+            connection.send(f"{message}!")
+
+    with serve(change, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.socket.getsockname()[1]
+        server.shutdown()
+        thread.join()
 
 
 def test_a_server_on_the_other_core_is_not_measured() -> None:
@@ -257,8 +303,8 @@ def test_the_suites_of_servers_have_their_goals() -> None:
 
 
 def test_a_figure_without_a_noise_has_none_printed() -> None:
-    assert percent(Outcome("row", "ns", noise=0.0)) == ""
-    assert percent(Outcome("row", "ns", noise=0.031)) == "3%"
+    assert percent(0.0) == ""
+    assert percent(0.031) == "3%"
 
 
 def test_the_command_measures_servers_and_writes_the_figures(tmp_path: Path) -> None:

@@ -128,6 +128,24 @@ class Gate:
         session = identity.session or hello.session or secrets.token_urlsafe(24)
         return Admission(user, session, _hash(user, identity.session), identity)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may do everything, so that nobody has to be asked."""
+        return self._authorize is None
+
+    async def allows(self, identity: Identity, action: Action, target: Name) -> bool:
+        """Whether somebody may do something.
+
+        Raises:
+            TypeError: `Authorize` returned no bool.
+        """
+        if self._authorize is None:
+            return True
+        allowed: object = await self._authorize(identity, action, target.key)
+        if not isinstance(allowed, bool):
+            raise TypeError(f"authorize returns a bool, not {type(allowed).__name__}")
+        return allowed
+
     async def require(self, identity: Identity, action: Action, target: Name) -> None:
         """See that somebody may do something.
 
@@ -135,12 +153,7 @@ class Gate:
             ChatError: ``forbidden``.
             TypeError: `Authorize` returned no bool.
         """
-        if self._authorize is None:
-            return
-        allowed: object = await self._authorize(identity, action, target.key)
-        if not isinstance(allowed, bool):
-            raise TypeError(f"authorize returns a bool, not {type(allowed).__name__}")
-        if not allowed:
+        if not await self.allows(identity, action, target):
             raise ChatError("forbidden", f"you may not {action} here")
 
     async def expiry(self, identity: Identity) -> None:

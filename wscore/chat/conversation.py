@@ -1,8 +1,7 @@
 """What each request of one connection does; imports the layers below.
 
-Requests take effect in the order sent. Posts and direct messages do not wait for each other: they
-go to the journal one after the other and are answered when it has stored them, so that a client
-that pipelines gets group commits. Every other request that could see their effect waits for them.
+Requests take effect in the order sent. Posts and direct messages do not wait for each other, see
+`commands`; every other request that could see their effect waits for them.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from typing import TypeVar
+from collections.abc import Iterable
 
 import trio
 from msgspec import UNSET, UnsetType
@@ -20,8 +19,8 @@ from wscore.trio import ConnectionClosed, HTTPRequest, WebSocketConnection
 
 from . import protocol
 from .auth import Action, Identity
-from .backends import base
-from .backends.base import Claim, Claimed, Opened, OpenRoom, PostTo, Refused, SendTo
+from .backends.base import Claim, Claimed, Opened, OpenRoom, PostTo, SendTo
+from .commands import Commands
 from .exchange import Exchange
 from .follower import Follower
 from .model import Name, inbox_log, parse_name, room_log
@@ -35,10 +34,8 @@ _MALFORMED_IN_A_ROW = 10
 _OTHER_REQUESTS = 5
 """How many times the rate of posts the other requests have."""
 _LISTED_ROOMS = 100
-_PENDING = 256
-"""Posts of one connection that may wait for the store at once."""
-
-Answer = TypeVar("Answer")
+_EXAMINED_ROOMS = 1000
+"""Where a user may not join every room: how many are looked at to find those to list."""
 
 
 class Conversation:
@@ -50,9 +47,8 @@ class Conversation:
     """
 
     __slots__ = (
-        "_answered",
+        "_commands",
         "_exchange",
-        "_farewell",
         "_follower",
         "_hub",
         "_identity",
@@ -62,7 +58,6 @@ class Conversation:
         "_number",
         "_others",
         "_outbox",
-        "_pending",
         "_posts",
         "_user",
     )
@@ -74,13 +69,11 @@ class Conversation:
         self._outbox = outbox
         self._number = exchange.connect(outbox)
         self._follower = Follower(exchange, outbox, self._number)
+        self._commands = Commands(exchange.journal, outbox, self._number)
         self._user: Name | None = None
         self._identity: Identity | None = None
         self._lease: trio.CancelScope | None = None  # around what waits for the end of a token
         self._malformed = 0
-        self._pending = 0
-        self._answered: trio.Event | None = None  # made when somebody waits for an answer
-        self._farewell: tuple[int, str] | None = None
         now = trio.current_time()
         rate, burst = self._limits.rate, self._limits.burst
         self._posts = Bucket(rate, burst, now)
@@ -100,9 +93,7 @@ class Conversation:
 
     def dismiss(self, code: int, reason: str) -> None:
         """Take no more requests, and close as soon as every post is answered."""
-        self._farewell = code, reason
-        if not self._pending:
-            self._outbox.close(code, reason)
+        self._commands.end(code, reason)
 
     async def receive(self, text: str) -> None:
         """Take one text message from the client.
@@ -110,7 +101,7 @@ class Conversation:
         Raises:
             ConnectionClosed: the connection was closed meanwhile.
         """
-        if self._farewell is not None:
+        if self._commands.are_ending:
             return
         request_id: str | None = None
         fault: ChatError | None = None
@@ -160,7 +151,7 @@ class Conversation:
             case protocol.Direct():
                 await self._direct(request)
             case _:
-                await self._settled()
+                await self._commands.settled()
                 await self._handle_settled(request)
 
     async def _handle_settled(self, request: Request) -> None:
@@ -176,25 +167,6 @@ class Conversation:
             case _:
                 raise ChatError("malformed", "this connection has said hello")
 
-    async def _settled(self, most: int = 0) -> None:
-        """Wait until at most so many posts are not answered."""
-        while self._pending > most:
-            if self._answered is None:
-                self._answered = trio.Event()
-            await self._answered.wait()
-            self._outbox.require_open()
-
-    async def _ask(self, command: base.Command, kind: type[Answer]) -> Answer:
-        """Have the store carry out a command.
-
-        Raises:
-            ChatError: it was refused.
-            ConnectionClosed: the connection was closed meanwhile.
-        """
-        result = await self._exchange.journal.ask(command)
-        self._outbox.require_open()
-        return _accepted(result, kind)
-
     def _reply(self, reply: protocol.Ok) -> None:
         self._outbox.put(encode(reply).text)
 
@@ -206,7 +178,7 @@ class Conversation:
         self._hub.connect(self._number, admission.user)
         self._follower.hold(log)
         try:
-            claimed = await self._ask(Claim(admission.user, admission.secret), Claimed)
+            claimed = await self._commands.ask(Claim(admission.user, admission.secret), Claimed)
             self._hub.opened(log, claimed.user, claimed.inbox)
             found = await self._follower.read_slice(log, request.position)
         except BaseException:
@@ -251,7 +223,7 @@ class Conversation:
         self._follower.hold(log)
         try:
             if self._hub.head(log) is None:
-                opened = await self._ask(OpenRoom(room), Opened)
+                opened = await self._commands.ask(OpenRoom(room), Opened)
                 self._hub.opened(log, opened.room, opened.head)
             found = await self._follower.read_slice(log, request.position)
         except BaseException:
@@ -283,13 +255,28 @@ class Conversation:
         self._exchange.deliver(deliveries)
 
     async def _rooms(self, request: protocol.Rooms) -> None:
-        known = await self._follower.read(self._exchange.backend.rooms(_LISTED_ROOMS))
-        rooms = {room.room: room for room in self._hub.rooms(_LISTED_ROOMS)}
+        """List the rooms with most present, then others, that this user may join."""
+        look = _LISTED_ROOMS if self._exchange.gate.is_open else _EXAMINED_ROOMS
+        known = await self._follower.read(self._exchange.backend.rooms(look))
+        rooms = {room.room: room for room in self._hub.rooms(look)}
         for head in known:
             name = head.room.text
             rooms.setdefault(name, protocol.RoomInfo(name, head.present, head.offset))
-        listed = sorted(rooms.values(), key=lambda room: -room.count)
+        found = sorted(rooms.values(), key=lambda room: -room.count)[:look]
+        listed = found if self._exchange.gate.is_open else await self._joinable(found)
         self._reply(protocol.RoomsOk(id=request.id, rooms=listed[:_LISTED_ROOMS]))
+
+    async def _joinable(self, rooms: Iterable[protocol.RoomInfo]) -> list[protocol.RoomInfo]:
+        """Those that the user may join, as many as are listed."""
+        assert self._identity is not None
+        found: list[protocol.RoomInfo] = []
+        for room in rooms:
+            if await self._exchange.gate.allows(self._identity, "join", _name(room.room)):
+                found.append(room)
+                if len(found) == _LISTED_ROOMS:
+                    break
+        self._outbox.require_open()
+        return found
 
     def _typing(self, request: protocol.Typing, now: float) -> None:
         if self._user is None:
@@ -309,7 +296,7 @@ class Conversation:
         await self._require("post", room)
         assert self._user is not None
         command = PostTo(self._user.key, room.key, request.text, request.id, _now())
-        await self._submit(request.id, command)
+        await self._commands.submit(request.id, command)
 
     async def _direct(self, request: protocol.Direct) -> None:
         to = _name(request.to)
@@ -317,29 +304,11 @@ class Conversation:
         await self._require("direct", to)
         assert self._user is not None
         command = SendTo(self._user.key, to.key, request.text, request.id, _now())
-        await self._submit(request.id, command)
+        await self._commands.submit(request.id, command)
 
     def _check_text(self, text: str) -> None:
         if len(text) > self._limits.text:
             raise ChatError("too_long", f"a text has at most {self._limits.text} characters")
-
-    async def _submit(self, request_id: str, command: base.Command) -> None:
-        await self._settled(_PENDING - 1)
-
-        def done(result: base.Result) -> tuple[int, str] | None:
-            self._pending -= 1
-            if self._answered is not None:
-                self._answered.set()
-                self._answered = None
-            reply = _answer(request_id, result)
-            if self._farewell is None or self._pending:
-                return self._number, reply
-            self._outbox.put(reply)
-            self._outbox.close(*self._farewell)
-            return None
-
-        self._pending += 1
-        self._exchange.journal.submit(command, done)
 
     async def _history(self, request: protocol.History) -> None:
         if isinstance(request.room, UnsetType):
@@ -369,23 +338,6 @@ def _opening(connection: WebSocketConnection) -> HTTPRequest:
     return HTTPRequest("GET", connection.path, headers, connection.remote, connection.local)
 
 
-def _answer(request_id: str, result: base.Result) -> str:
-    """The reply to a post or a direct message."""
-    try:
-        stored = _accepted(result, base.Stored)
-    except ChatError as error:
-        return protocol.encode_error(error, request_id).text
-    return encode(
-        protocol.StoredOk(
-            id=request_id,
-            epoch=stored.epoch,
-            offset=stored.offset,
-            time=protocol.format_time(stored.time),
-            duplicate=True if stored.duplicate else UNSET,
-        )
-    ).text
-
-
 def _now() -> int:
     return time.time_ns() // 1_000_000
 
@@ -395,15 +347,3 @@ def _name(raw: str) -> Name:
     if name is None:
         raise ChatError("invalid_name", "a name has 1-64 letters, digits, marks or - _ .")
     return name
-
-
-def _accepted(result: base.Result, kind: type[Answer]) -> Answer:
-    """The result of a command that was done.
-
-    Raises:
-        ChatError: it was refused.
-    """
-    if isinstance(result, Refused):
-        raise ChatError(result.code, result.reason)
-    assert isinstance(result, kind), "every command has its own kind of result"
-    return result

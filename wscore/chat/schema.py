@@ -24,7 +24,9 @@ This file is generated from the types in `wscore/chat/protocol` by `python -m ws
 
 The WebSocket is at `/ws`, its subprotocol `{protocol.SUBPROTOCOL}`. Every message is one JSON
 object in one text message. `type` is in every message and is left out of the tables; a field
-marked *optional* may be missing, and null is not the same. Unknown fields are ignored."""
+marked *optional* may be missing, and null is not the same. Unknown fields are ignored.
+
+What server and clients promise each other with them is in [the rules](chat-rules.md)."""
 
 _REPLIES: dict[str, type[protocol.Ok] | None] = {
     "hello": protocol.HelloOk,

@@ -52,7 +52,7 @@ class ChatServer(trio.abc.AsyncResource):
         authenticate: says who somebody is; by default a name is whose session it is.
             `wscore.chat.tokens.TokenAuthentication` takes tokens.
         authorize: says what they may do; by default everything. Asked at each join, post and
-            direct message.
+            direct message, and for each room to be listed whether it may be joined.
         origins: pages of other origins than the server's own that may connect, like
             ``"https://example.com"``. Programs that send no Origin always may.
         clock: the time of day, in seconds since 1970, by which identities expire.

@@ -1,6 +1,6 @@
 """A server that answers every text; ``--connect URL TEXT ...`` is a client that says something.
 
-The interactive client is ``wscore connect URL``.
+The interactive client is ``wscore connect URL``. No Origin is checked.
 """
 
 import sys

@@ -7,7 +7,6 @@ stores nothing twice; positions say where the logs go on. Times are seconds of a
 from __future__ import annotations
 
 import logging
-import math
 import random
 from collections.abc import Callable
 
@@ -24,6 +23,7 @@ from .lane import Ticket
 from .log import Room
 from .requests import Requests, is_join
 from .terms import message_id, message_text, name_key, new_id
+from .typing_notice import TypingNotice
 from .wire import decode, decode_directs, decode_messages, decode_reply, encode_request
 
 logger = logging.getLogger("wscore.chat.client")
@@ -32,7 +32,6 @@ _UNAVAILABLE_SECONDS = 0.5
 _UNAVAILABLE_LONGEST = 15.0
 """The first and the longest wait while the server's store is out of reach."""
 _RETRY_AFTER = 1.0
-_TYPING_INTERVAL = 1.0
 
 Done = Callable[[], object]
 
@@ -59,8 +58,7 @@ class Dialogue:
         self._hello: protocol.Hello | None = None
         self._is_hello_sent = False
         self._is_greeted = False
-        self._typing: protocol.Typing | None = None
-        self._typed: tuple[str, float] = ("", -math.inf)
+        self._typing = TypingNotice()
         self._pause = _UNAVAILABLE_SECONDS
 
     @property
@@ -186,13 +184,10 @@ class Dialogue:
         """
         if room is not None and not self._logs.joined_room(room).is_live:
             return
-        target = f"room:{room}" if to is None else f"to:{name_key(to)}"
-        last, at = self._typed
-        if self._is_greeted and (target != last or now - at >= _TYPING_INTERVAL):
-            self._typed = target, now
-            self._typing = protocol.Typing(
-                room=UNSET if room is None else room, to=UNSET if to is None else to
-            )
+        if to is not None:
+            name_key(to)
+        if self._is_greeted:
+            self._typing.note(room, to, now)
 
     def give_up(self, ticket: Ticket) -> None:
         """Nobody waits for this reply any more: an unsent request is not sent."""
@@ -226,7 +221,8 @@ class Dialogue:
 
     def close(self) -> None:
         """The connection is gone; what it left open waits for the next one."""
-        self._hello = self._typing = None
+        self._hello = None
+        self._typing.clear()
         self._is_greeted = False
         self._requests.close()
         self._logs.close()
@@ -247,8 +243,7 @@ class Dialogue:
         if self._hello is not None and not self._is_hello_sent:
             self._is_hello_sent = True
             return encode_request(self._hello)
-        if self._typing is not None:
-            typing, self._typing = self._typing, None
+        if (typing := self._typing.take()) is not None:
             return encode_request(typing)
         ticket = self._requests.take(now)
         return None if ticket is None else ticket.text
