@@ -1,4 +1,4 @@
-"""Who is where: rooms, presence, live subscriptions; imports `model`, `others`, `protocol`.
+"""Who is where: rooms, presence, live subscriptions; imports `channel`, `others`, `protocol`.
 
 No I/O, no clock, no trio: a command goes in, deliveries come out, and connections are numbers.
 
@@ -14,17 +14,16 @@ others: a user is present in a room while there is a connection of theirs in it 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Literal, NamedTuple
 
+from .channel import TYPING_INTERVAL, Channel
 from .model import Entry, Head, Log, Name, inbox_log, room_log
 from .others import Alone, Others
 from .protocol import ChatError, Limits, PresencePush, Push, RoomInfo, TypingPush
 
 _LISTED_MEMBERS = 200
-_TYPING_INTERVAL = 1.0
-_TYPING_PRUNE = 64
 _ANYBODY = ""
 """Stands for all users of a big room; no name is empty."""
 
@@ -41,61 +40,6 @@ class Delivery(NamedTuple):
 
     to: Collection[int]
     pushes: Sequence[Push | Publication]
-
-
-class _Channel:
-    """A log that at least one connection follows or is about to."""
-
-    __slots__ = (
-        "cursors",
-        "elsewhere",
-        "epoch",
-        "joined",
-        "live",
-        "log",
-        "name",
-        "names",
-        "offset",
-        "typed",
-        "typed_room",
-    )
-
-    def __init__(self, log: Log) -> None:
-        self.log = log
-        self.name = ""
-        self.epoch: str | None = None
-        self.offset = 0
-        self.live: set[int] = set()
-        # Of connections that are not live: how far they are; None before their first slice.
-        self.cursors: dict[int, int | None] = {}
-        # Of a room: each user's connections here, the names by keys of those who are present at
-        # other processes, and the sorted names of both.
-        self.joined: dict[str, set[int]] = {}
-        self.elsewhere: dict[str, str] = {}
-        self.names: list[str] = []
-        # When who was last said to write, and how many may be noted until old ones are dropped.
-        self.typed: dict[str, float] = {}
-        self.typed_room = _TYPING_PRUNE
-
-    def connections(self) -> Iterator[int]:
-        """All that have joined, live or behind."""
-        for connections in self.joined.values():
-            yield from connections
-
-    def others(self, user: Name) -> list[int]:
-        """All that have joined but those of this user."""
-        return [c for key, own in self.joined.items() if key != user.key for c in own]
-
-    def typing_due(self, key: str, now: float) -> bool:
-        """Whether a typing push of whom this stands for may be sent, and if so note it."""
-        if now - self.typed.get(key, -_TYPING_INTERVAL) < _TYPING_INTERVAL:
-            return False
-        if len(self.typed) >= self.typed_room:
-            recent = now - _TYPING_INTERVAL
-            self.typed = {key: at for key, at in self.typed.items() if at > recent}
-            self.typed_room = max(_TYPING_PRUNE, 2 * len(self.typed))
-        self.typed[key] = now
-        return True
 
 
 class _Connection:
@@ -120,10 +64,10 @@ class Hub:
         self._limits = limits
         self._others = others or Alone()
         self._connections: dict[int, _Connection] = {}
-        self._channels: dict[Log, _Channel] = {}
+        self._channels: dict[Log, Channel] = {}
         self._recount: set[Log] = set()
         # Rooms by how many are present, so that to list the first ones costs no look at the rest.
-        self._ranks: dict[int, dict[Log, _Channel]] = {}
+        self._ranks: dict[int, dict[Log, Channel]] = {}
 
     # --- Connections ------------------------------------------------------------------------
 
@@ -214,7 +158,7 @@ class Hub:
         logs.add(log)
         channel = self._channels.get(log)
         if channel is None:
-            channel = self._channels[log] = _Channel(log)
+            channel = self._channels[log] = Channel(log)
             self._others.follow(log)
         if connection in channel.live:
             channel.live.remove(connection)
@@ -280,7 +224,7 @@ class Hub:
         self._others.enter(room, user)
         return [] if user.key in channel.elsewhere else self._appear(channel, user)
 
-    def _exit(self, connection: int, channel: _Channel) -> list[Delivery]:
+    def _exit(self, connection: int, channel: Channel) -> list[Delivery]:
         user = self._connections[connection].user
         connections = channel.joined.get(user.key, set())
         if connection not in connections:
@@ -310,23 +254,23 @@ class Hub:
                 deliveries += self._disappear(channel, user)
         return deliveries
 
-    def _forget_others(self, channel: _Channel) -> None:
+    def _forget_others(self, channel: Channel) -> None:
         """Nothing is known any more of other processes, and nobody is left to be told."""
         for key, text in channel.elsewhere.items():
             if key not in channel.joined:
                 self._disappear(channel, Name(key, text))
         channel.elsewhere.clear()
 
-    def _appear(self, channel: _Channel, user: Name) -> list[Delivery]:
+    def _appear(self, channel: Channel, user: Name) -> list[Delivery]:
         insort(channel.names, user.text)
         return self._presence(channel, user, "joined")
 
-    def _disappear(self, channel: _Channel, user: Name) -> list[Delivery]:
+    def _disappear(self, channel: Channel, user: Name) -> list[Delivery]:
         del channel.names[bisect_left(channel.names, user.text)]
         return self._presence(channel, user, "left")
 
     def _presence(
-        self, channel: _Channel, user: Name, state: Literal["joined", "left"]
+        self, channel: Channel, user: Name, state: Literal["joined", "left"]
     ) -> list[Delivery]:
         """Tell the others; in a big room later, at a cost that does not grow with the room."""
         count = len(channel.names)
@@ -338,7 +282,7 @@ class Hub:
         push = PresencePush(room=channel.name, user=user.text, state=state, count=count)
         return [Delivery(channel.others(user), [push])]
 
-    def _rank(self, channel: _Channel, before: int) -> None:
+    def _rank(self, channel: Channel, before: int) -> None:
         """Take note that another number of users is present than before."""
         if before:
             rank = self._ranks[before]
@@ -422,7 +366,7 @@ class Hub:
             return []
         if channel is None:
             whom, when = writer.wrote
-            if whom != to or now - when >= _TYPING_INTERVAL:
+            if whom != to or now - when >= TYPING_INTERVAL:
                 writer.wrote = to, now
                 self._others.type(log, writer.user)
             return []
@@ -436,7 +380,7 @@ class Hub:
         channel = self._channels.get(log)
         return [] if channel is None else self._typing(channel, user, now)
 
-    def _typing(self, channel: _Channel, user: Name, now: float) -> list[Delivery]:
+    def _typing(self, channel: Channel, user: Name, now: float) -> list[Delivery]:
         if not channel.typing_due(user.key, now):
             return []
         if channel.log.kind == "inbox":
