@@ -200,6 +200,12 @@ class _Nobody(Listener):
     def reset(self, logs: object) -> None:
         """Nobody wants to hear of it."""
 
+    def present(self, room: object, came: object, left: object) -> None:
+        """Nobody wants to hear of it."""
+
+    def typing(self, log: object, user: object) -> None:
+        """Nobody wants to hear of it."""
+
 
 async def fill(path: Path, rooms: dict[str, int]) -> dict[str, str]:
     """Make a database whose rooms have so many messages; returns the rooms' epochs."""

@@ -47,7 +47,7 @@ class Store(Record):
         return (await self.backend.read_after(log, 0, 10**9, 10**6)).entries
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "redis_cluster"])
 def kind(request: pytest.FixtureRequest) -> str:
     """What back-end there is to be: a kind, or the URL of a Redis."""
     return kind_of(request)

@@ -97,7 +97,7 @@ class Store:
         pytest.fail("nothing was trimmed")
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "redis_cluster"])
 def kind(request: pytest.FixtureRequest) -> str:
     """What back-end there is to be: a kind, or the URL of a Redis."""
     return kind_of(request)
