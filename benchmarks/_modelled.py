@@ -155,11 +155,13 @@ def section(run: Run) -> str:
                 that {needs[-1].readers:.0f} of them read each post."""
             ),
             _filled(
-                """**What to do then.** All but the inboxes is of one room at a time, so that
-                the rooms can be spread over the nodes of a Redis Cluster, and its cores with
-                them. Inboxes cannot, as a direct message goes into two in one piece: what they
-                take is the least that one node needs. Where rooms are so large and so busy that
-                reading is what costs, fewer and larger processes read less."""
+                f"""**What to do then.** All but the inboxes is of one room at a time, so that
+                the rooms can be spread over the nodes of a Redis Cluster, and what they take
+                with them. Inboxes stay on one node, as a direct message goes into two in one
+                piece, and the heartbeat's looks at them alone keep that one busy at
+                {found.inboxes:,} connections. So a chat of a million is not to be had yet, with
+                any number of nodes: its heartbeat would have to look only at what is new. Where
+                it is rooms that cost, fewer and larger processes read less."""
             ),
         ]
     )

@@ -78,6 +78,11 @@ class Costs:
     look_redis: float
     together: float
 
+    @property
+    def inboxes(self) -> int:
+        """How many inboxes one Redis has the time to look at; to two digits."""
+        return int(float(f"{BUSY * HEARTBEAT / self.look_redis * 1e9:.1e}"))
+
     def of(self, kind: str, shares: Sequence[float]) -> float:
         """What a post takes."""
         return sum(cost * share for cost, share in zip(self.shares[kind], shares, strict=True))

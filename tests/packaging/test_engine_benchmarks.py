@@ -167,6 +167,13 @@ def test_one_redis_is_enough_up_to_the_largest_chat(run: Run) -> None:
         assert (need.redis <= model.BUSY) is is_enough
 
 
+def test_a_cluster_is_bounded_by_its_inboxes(run: Run) -> None:
+    costs = model.costs(run)
+    need = model.need(costs, model.Chat(costs.inboxes, costs.inboxes // 100, 1e-9))
+    assert need.redis_inboxes == pytest.approx(model.BUSY, rel=0.05)
+    assert need.redis_inboxes < need.redis
+
+
 def test_the_heartbeat_is_that_of_the_chat() -> None:
     assert model.HEARTBEAT == redis_news._HEARTBEAT
 
