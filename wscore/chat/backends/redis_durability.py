@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import coredis
-from coredis.exceptions import RedisError
+from coredis.exceptions import BusyLoadingError, RedisError
 
 _ORDER = ("off", "no", "unknown", "everysec", "always")
 
@@ -59,6 +59,9 @@ async def durability(client: coredis.Redis[bytes]) -> Durability:
         RedisError, OSError: it does not answer.
     """
     persistence = await client.info("persistence")
+    if persistence.get("loading"):
+        # It says that it writes nothing to disk then, as it is about to read that.
+        raise BusyLoadingError("it is loading what it has")
     replication: dict[str, Any] = dict(await client.info("replication"))
     memory = await client.info("memory")
     appendonly = "off"
