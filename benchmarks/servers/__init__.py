@@ -59,6 +59,8 @@ US = Program("wscore", "wscore_trio", ("trio",))
 #: The chat with its default store, and with one that forgets.
 CHAT = Program("wscore", "chat_wscore", ("trio", "msgspec"), deflate=False)
 CHAT_IN_MEMORY = replace(CHAT, name="memory", arguments=("--memory",))
+#: The limit of a fan-out: no peer, and not to be asked for.
+SEND_LOOP = Program("send() loop", "send_loop", (), raw=True, deflate=False)
 PEERS = [
     Program("serve_tcp", "serve_tcp", ("trio",), raw=True, deflate=False),
     Program("trio-websocket", "trio_websocket_trio", ("trio-websocket",), deflate=False),

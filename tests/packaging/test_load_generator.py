@@ -31,6 +31,7 @@ sys.path.append(str(ROOT))  # at the end: wscore itself stays the installed one
 
 from benchmarks import load  # noqa: E402
 from benchmarks.load import Load, LoadError, LoadUnavailable, build  # noqa: E402
+from benchmarks.servers import send_loop  # noqa: E402
 
 try:
     build()
@@ -333,6 +334,7 @@ def test_it_compiles_without_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(load, "FOLDER", tmp_path)
     monkeypatch.setenv("CC", "cc -Wall -Wextra -Werror")
     assert load.can_deflate()
+    assert os.access(load.built("send_loop", [send_loop.SOURCE]), os.X_OK)
 
 
 def test_a_folder_that_cannot_be_written_to_is_not_needed(
