@@ -339,7 +339,8 @@ cdef class SocketQueue(SendQueue):
 
     cdef int flush_now(self) except -1:
         cdef Py_ssize_t sent, allowance = SENT_PER_TURN
-        if self._tail_size and not self._pieces and not self._blocked:
+        # A larger one becomes an object: the GIL is given up while it is sent, and another thread that closes must not free it then.
+        if 0 < self._tail_size < WITHOUT_GIL and not self._pieces and not self._blocked:
             return self.flush_tail()
         self.settle()
         while self._pieces and not self._blocked:
