@@ -143,11 +143,11 @@ $(VENV)/.stamp-test $(VENV)/.stamp-dev: $(VENV)/.stamp-venv $(SOURCES)
 	@touch $(VENV)/.stamp-chat $(VENV)/.stamp-test $@
 
 # Programs, and the Debian packages they are in where those have other names.
-test-programs: PROGRAMS = chromium redis-server node:nodejs
+test-programs: PROGRAMS = chromium redis-server nginx haproxy ip:iproute2 node:nodejs
 regression-programs: PROGRAMS = valgrind
 
 test-programs regression-programs:
-	@missing=; \
+	@missing=; PATH="$$PATH:/usr/sbin:/sbin"; \
 	for program in $(PROGRAMS); do \
 	  command -v "$${program%:*}" >/dev/null || missing="$$missing $${program#*:}"; \
 	done; \

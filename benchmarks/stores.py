@@ -58,6 +58,12 @@ class Nobody(Listener):
     def reset(self, logs: object) -> None:
         """Nobody wants to hear of it."""
 
+    def present(self, room: object, came: object, left: object) -> None:
+        """Nobody wants to hear of it."""
+
+    def typing(self, log: object, user: object) -> None:
+        """Nobody wants to hear of it."""
+
 
 class OnePage(MemoryBackend):
     """What SQLite takes for any transaction at all: a thread changes a row and commits."""

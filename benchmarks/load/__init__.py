@@ -27,7 +27,7 @@ FOLDER = ROOT / "build" / "benchmarks"
 
 
 class LoadUnavailable(Exception):
-    """The load generator cannot be built here."""
+    """What servers are measured with is not to be had here."""
 
 
 class LoadError(Exception):
@@ -189,6 +189,10 @@ class Load:
         """Open more connections."""
         return self.command("open", count, path, *["raw"] * raw, *["deflate"] * deflate)
 
+    def port(self, port: int) -> None:
+        """Open connections to another port from now on."""
+        self.command("port", port)
+
     def echo(self, messages: int, size: int, depth: int = 1) -> Done:
         """Have messages of that many bytes sent back, `depth` at a time on each connection."""
         return self.command("echo", messages, size, depth)
@@ -221,6 +225,10 @@ class Load:
     def post(self, first: int, count: int, messages: int, request: str) -> Done:
         """Have connections post, each again when it has the ok."""
         return self.command("post", first, count, messages, request)
+
+    def talk(self, first: int, count: int, messages: int, members: int, request: str) -> Done:
+        """Have connections post as `post` does, until each post has reached so many members."""
+        return self.command("talk", first, count, messages, members, request)
 
     def spread(self, messages: int, depth: int, request: str) -> Done:
         """Post on the connection opened last, `depth` ahead of what has reached all others."""

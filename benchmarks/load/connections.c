@@ -53,6 +53,8 @@ void listen_to(const char *host, int port, double patience) {
     stall = patience;
 }
 
+void go_to(uint32_t port) { address.sin_port = htons((uint16_t)port); }
+
 int poller(void) { return epoll; }
 
 /* Make room for messages of that size, and for so many in one write. */
@@ -199,6 +201,10 @@ static void on_answered(struct connection *c) {
         job.done++;
         if (job.sent < job.target) ask(&connections[job.first + job.sent]);
         break;
+    case TALK:
+        job.done++;
+        if (job.sent < job.target) ask(c);
+        break;
     case POST:
         if (latency_count == latency_room) {
             latency_room = latency_room ? 2 * latency_room : 4096;
@@ -232,6 +238,7 @@ static void on_chat(struct connection *c, struct frame *frame) {
         job.spread += messages, job.done += messages;
         spread(&connections[job.first]);
     }
+    if (job.task == TALK && !ok) job.spread += messages, job.done += messages;
     if (!ok) return;
     if (job.task != SPREAD && request_of(data, length, c->request) != c->request)
         fail("connection %u: an answer to something else", c->number);

@@ -58,15 +58,29 @@ async def main(backend: Backend) -> None:
         announce(server.port)
 
 
+def on_redis(url: str, heartbeat: float | None) -> Backend:
+    """Make the store that several processes share; it needs the extra ``redis``."""
+    from wscore.chat.backends import redis_news
+    from wscore.chat.backends.redis import RedisBackend
+
+    if heartbeat is not None:
+        redis_news._HEARTBEAT = heartbeat
+    return RedisBackend(url)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--memory", action="store_true", help="keep nothing on the disk")
     parser.add_argument("--one-sync", action="store_true", help="only write and sync each batch")
+    parser.add_argument("--engine", help="the URL of a Redis that keeps everything")
+    parser.add_argument("--heartbeat", type=float, help="seconds until all logs are looked at")
     parser.add_argument("--data", type=Path, help="the database (default: a new one)")
     given = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if given.memory:
+    if given.engine is not None:
+        trio.run(main, on_redis(given.engine, given.heartbeat))
+    elif given.memory:
         trio.run(main, MemoryBackend())
     elif given.data is not None:
         trio.run(main, SQLiteBackend(given.data))

@@ -48,7 +48,7 @@ class Store(Record):
         return (await self.backend.read_after(log, 0, 10**9, 10**6)).entries
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite, merging", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite, merging", "redis", "redis_cluster"])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What back-end there is to be: a kind, or the URL of a Redis."""
     if request.param == "sqlite, merging":

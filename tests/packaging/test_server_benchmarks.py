@@ -308,7 +308,7 @@ def test_it_is_said_where_servers_and_load_share_a_core(monkeypatch: pytest.Monk
 
 
 def test_the_suites_of_servers_have_their_goals() -> None:
-    assert list(_suites.SERVERS) == ["echo", "fanout", "idle", "embedding", "chat"]
+    assert list(_suites.SERVERS) == ["echo", "fanout", "idle", "embedding", "chat", "engine"]
     assert set(_suites.SERVERS) <= set(_suites.NAMES)
     assert len(set(goals.GOALS) & set(LABELS)) == 18
 

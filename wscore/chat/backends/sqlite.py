@@ -23,6 +23,7 @@ from typing import TypeVar
 import trio
 
 from wscore.chat.model import Entry, Log, Name
+from wscore.chat.others import Alone
 
 from . import base
 from .base import CannotOpen, Page, Result, RoomHead, Unavailable
@@ -69,7 +70,7 @@ class _Moved(Unavailable):
     """The path does not lead to the file that is served."""
 
 
-class SQLiteBackend:
+class SQLiteBackend(Alone):
     """Keeps everything in one file; see `base` for the contract.
 
     Beside the file lie SQLite's own ``-wal`` and ``-shm``, and a ``-lock`` and a ``-mark``; see
@@ -161,12 +162,6 @@ class SQLiteBackend:
     def health(self) -> base.Health:
         """See `base.Backend.health`."""
         return base.Health("sqlite", None, "what is acknowledged survives power loss")
-
-    def follow(self, log: Log) -> None:
-        """See `base.Backend.follow`: every log is announced."""
-
-    def unfollow(self, log: Log) -> None:
-        """See `base.Backend.unfollow`."""
 
     async def write(self, batch: Sequence[base.Command]) -> list[Result]:
         """See `base.Backend.write`."""
