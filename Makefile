@@ -27,7 +27,8 @@ SOURCES := pyproject.toml setup.py wscore/_version.py $(wildcard src_cython/*.* 
 SANITIZED = PYTHONPATH=build/sanitize WSCORE_REQUIRE_EXT=1 PYTHONMALLOC=malloc \
   LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0:handle_segv=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1 $(PY) -P
-SANITIZED_TESTS := $(addprefix tests/test_,$(addsuffix .py,framing decoder events connection extensions prepared_message dependants_habits handshake memory take_messages threads))
+SANITIZED_TESTS := $(addprefix tests/test_,$(addsuffix .py,framing decoder events connection extensions prepared_message dependants_habits handshake memory take_messages threads)) \
+  $(addprefix tests/transport/test_,$(addsuffix .py,wires broadcast calls sending connection violations))
 
 .DEFAULT_GOAL := help
 .PHONY: help chat test lint bench regression regression-programs autobahn sanitize fuzz prove coverage wsproto-suite trio-websocket-suite dependants-suites build clean distclean test-programs
@@ -58,7 +59,7 @@ lint: $(VENV)/.stamp-dev  ## ruff, mypy --strict, the stub against the compiled 
 	$(PY) -m ruff format --check --quiet
 	$(PY) -m mypy
 ifneq ($(WSCORE_BUILD_EXT),0)
-	$(PY) -m mypy.stubtest wscore._framing_c wscore._flow_c --concise
+	$(PY) -m mypy.stubtest wscore._framing_c wscore._flow_c wscore._fanout_c --concise
 endif
 
 bench: $(VENV)/.stamp-dev  ## ratios to the peers and the goals, side by side in one run
@@ -74,7 +75,7 @@ build/sanitize/.stamp: $(VENV)/.stamp-dev $(SOURCES) $(shell find wscore -name '
 	$(SANITIZED) -c 'import wscore._framing_c as f; assert "sanitize" in f.__file__, f.__file__'
 	@touch $@
 
-sanitize: build/sanitize/.stamp  ## the core's tests under AddressSanitizer and UBSan
+sanitize: build/sanitize/.stamp  ## tests of all that is compiled under AddressSanitizer and UBSan
 	$(SANITIZED) -m pytest -p no:cacheprovider $(PYTEST_ARGS) $(SANITIZED_TESTS)
 
 fuzz: build/sanitize/.stamp  ## fuzz the core for FUZZ_SECONDS, then what that found under the sanitizers
@@ -142,11 +143,11 @@ $(VENV)/.stamp-test $(VENV)/.stamp-dev: $(VENV)/.stamp-venv $(SOURCES)
 	@touch $(VENV)/.stamp-chat $(VENV)/.stamp-test $@
 
 # Programs, and the Debian packages they are in where those have other names.
-test-programs: PROGRAMS = chromium redis-server node:nodejs
+test-programs: PROGRAMS = chromium redis-server nginx haproxy ip:iproute2 node:nodejs
 regression-programs: PROGRAMS = valgrind
 
 test-programs regression-programs:
-	@missing=; \
+	@missing=; PATH="$$PATH:/usr/sbin:/sbin"; \
 	for program in $(PROGRAMS); do \
 	  command -v "$${program%:*}" >/dev/null || missing="$$missing $${program#*:}"; \
 	done; \

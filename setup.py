@@ -40,7 +40,9 @@ FRAMING = [
     module("_events_c"),
     module("_decoder_c"),
     module("_framing_c"),
+    module("_queue_c"),
     module("_flow_c"),
+    module("_fanout_c"),
 ]
 
 
@@ -56,7 +58,7 @@ class BuildFraming(build_ext):
             CompileError: Cython is missing or refused the source, or a module below this one was
                 not built (a warning where optional).
         """
-        # Where `_framing_c` is there, so is all that it needs; the same of `_flow_c`.
+        # Where `_framing_c` is there, so is all that it needs; the same of `_fanout_c`.
         if self.unbuilt is not None:
             raise CompileError(f"{self.unbuilt}, which it needs, was not built")
         self.unbuilt = ext.name

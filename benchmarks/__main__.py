@@ -1,4 +1,4 @@
-"""The command `python -m benchmarks`: measure, or show or compare what was measured."""
+"""The command `python -m benchmarks`: measure; show, compare or reckon from what was measured."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from benchmarks import _shown
 
             return _shown.main(rest)
+        case ["model", *rest]:
+            from benchmarks import _modelled
+
+            return _modelled.main(rest)
         case rest:
             from benchmarks import _measuring
 

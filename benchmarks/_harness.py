@@ -63,7 +63,7 @@ class Outcome:
 
     Attributes:
         label: The row's.
-        unit: Of the values: `ns` (time of one unit of work) or `B` (bytes).
+        unit: Of the values: `ns` (time of one unit of work), `B` (bytes) or nothing (a number).
         values: The median, by contender.
         ratios: Theirs divided by ours, by contender: the median of the turns.
         noise: How far we are from ourselves within a turn (0.03: three per cent).

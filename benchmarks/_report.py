@@ -187,11 +187,12 @@ def amount(value: float, unit: str) -> str:
     scales: dict[str, list[tuple[str, float]]] = {
         "ns": [("s", 1e9), ("ms", 1e6), ("µs", 1e3)],
         "B": [("MiB", 1 << 20), ("KiB", 1 << 10)],
+        "": [],
     }
     for name, scale in scales[unit]:
         if value >= scale:
             return f"{value / scale:.3g} {name}"
-    return f"{value:.3g} {unit}"
+    return f"{value:.3g} {unit}".rstrip()
 
 
 def figure(value: float) -> str:

@@ -22,6 +22,7 @@ from benchmarks import (
     deflate,
     echo,
     embedding,
+    engine,
     fanout,
     framing,
     growth,
@@ -47,7 +48,14 @@ TIMED = {
 }
 TWIN = "twin"
 #: Real servers in processes of their own.
-SERVERS = {"echo": echo, "fanout": fanout, "idle": idle, "embedding": embedding, "chat": chat}
+SERVERS = {
+    "echo": echo,
+    "fanout": fanout,
+    "idle": idle,
+    "embedding": embedding,
+    "chat": chat,
+    "engine": engine,
+}
 NAMES = [*TIMED, TWIN, *SERVERS]
 #: Seconds that the interrupted run of the Python twin may take to write what it has.
 _LAST_WORDS = 30
@@ -129,7 +137,8 @@ def run(name: str, settings: Settings) -> Iterator[tuple[str, Judged]]:
         yield from run_twin(settings)
         return
     if name in SERVERS:
-        found = SERVERS[name].outcomes(settings.programs, settings.serving, settings.wanted)
+        programs = [p for p in settings.programs if p.echoes or SERVERS[name] is chat]
+        found = SERVERS[name].outcomes(programs, settings.serving, settings.wanted)
         for title, outcome in found:
             yield title, (outcome, verdicts(outcome))
         return

@@ -13,19 +13,19 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
 
-from benchmarks import servers
+from benchmarks import servers, stores
 from benchmarks._harness import US, Outcome, Timing, compared
 from benchmarks._live import Figures, Station, affordable, its_turn, measure, stations
 from benchmarks.load import Done, Load
 from benchmarks.servers import Program
 from benchmarks.servers.chat_wscore import FOLDER
 from wscore.chat import SQLiteBackend
-from wscore.chat.backends.base import Claim, Listener, Opened, OpenRoom, PostTo, Refused
+from wscore.chat.backends.base import Claim, Opened, OpenRoom, PostTo, Refused
 from wscore.chat.model import parse_name
 
 STORES = (servers.CHAT, servers.CHAT_IN_MEMORY)
@@ -52,6 +52,21 @@ SHORT, LONG = 1000, 100_000
 Wanted = Callable[[str], bool]
 
 
+@dataclass(frozen=True)
+class Dialect:
+    """How a chat is spoken with, as patterns of the load generator.
+
+    Attributes:
+        path: Of its WebSocket.
+        requests: What each connection asks for before it posts in its own room.
+        post: What it posts.
+    """
+
+    path: str
+    requests: tuple[str, ...]
+    post: str
+
+
 def post(room: str) -> str:
     """The request that posts in a room."""
     return f'{{"type":"post","id":"$","room":"{room}","text":"{TEXT}"}}'
@@ -60,6 +75,15 @@ def post(room: str) -> str:
 def join(room: str, position: str = "") -> str:
     """The request that joins a room, with a position to continue from."""
     return f'{{"type":"join","id":"$","room":"{room}"{position}}}'
+
+
+OURS = Dialect("/ws", (HELLO, join("r#")), post("r#"))
+#: Socket.IO 5 on Engine.IO 4: 40 connects, 42 is an event, and 43 acknowledges it by its number.
+SOCKET_IO = Dialect(
+    "/socket.io/?EIO=4&transport=websocket",
+    ("40", '42$["join","r#"]'),
+    f'42$["post",{{"room":"r#","text":"{TEXT}"}}]',
+)
 
 
 def leave(room: str) -> str:
@@ -85,18 +109,20 @@ BIG_ROOM, LONG_LOG = f"join a room of {MANY:,}", f"join a log of {LONG:,}"
 
 def labels() -> list[str]:
     """Name all rows."""
-    rows = [f"{posting(n)}, {what}" for n in POSTERS for what in ("time", "p50", "p99")]
+    rows = [f"{posting(n)}, {what}" for n in POSTERS for what in ("time", "CPU", "p50", "p99")]
     rows += [f"{room(n, a)}, {c}" for n in MEMBERS for a in (1, AHEAD) for c in ("time", "CPU")]
-    return [*rows, RESUME, HELD, BIG_ROOM, LONG_LOG]
+    return [*stores.labels(), *rows, RESUME, HELD, BIG_ROOM, LONG_LOG]
 
 
 def outcomes(
     programs: Sequence[Program], timing: Timing, wanted: Wanted
 ) -> Iterator[tuple[str, Outcome]]:
     """Measure the rows that are wanted."""
+    for outcome in stores.outcomes(timing, wanted):
+        yield "chat: a durable post in the store alone", outcome
     for posters in POSTERS:
         if wanted(posting(posters)):
-            for outcome in acknowledged(posters, timing):
+            for outcome in acknowledged(programs, posters, timing):
                 yield "chat: a durable post until its ok", outcome
     for members in MEMBERS:
         if wanted(room(members, 1)):
@@ -122,23 +148,29 @@ def enter(load: Load, first: int, count: int, name: str) -> None:
 # --- Posts ----------------------------------------------------------------------------------
 
 
-def acknowledged(posters: int, timing: Timing) -> Iterator[Outcome]:
+def acknowledged(programs: Sequence[Program], posters: int, timing: Timing) -> Iterator[Outcome]:
     """Measure posts of so many, each to a room of their own and again when they have the ok."""
     label = posting(posters)
+    chats = [replace(program, module=program.chat) for program in programs if program.chat]
+    spoken: dict[Load, Dialect] = {}
     latencies: dict[Load, list[Done]] = {}
 
     def work(load: Load, messages: int) -> Done:
-        done = load.post(0, posters, messages, post("r#"))
+        done = load.post(0, posters, messages, spoken[load].post)
         latencies.setdefault(load, []).append(done)
         return done
 
     with ExitStack() as stack:
-        found = stations(stack, STORES)
+        found = stations(stack, [*STORES, servers.CHAT_ONE_SYNC, *chats])
         for at in found:
+            dialect = spoken[at.load] = OURS if at.server.program.echoes else SOCKET_IO
             with its_turn(at, label):
-                enter(at.load, 0, posters, "r#")
+                at.load.open(posters, dialect.path)
+                for request in dialect.requests:
+                    at.load.ask(0, posters, request)
         figures = measure(label, found, work, posters, timing)
     yield replace(figures.clock, label=f"{label}, time")
+    yield replace(figures.cpu, label=f"{label}, CPU")
     for share in ("p50", "p99"):
         values = {
             at.name: statistics.median(getattr(done, share) for done in latencies[at.load]) * 1e9
@@ -193,21 +225,13 @@ def held() -> Outcome:
 # --- Resuming and joining -------------------------------------------------------------------
 
 
-class _Nobody(Listener):
-    def announce(self, entries: object) -> None:
-        """Nobody wants to hear of it."""
-
-    def reset(self, logs: object) -> None:
-        """Nobody wants to hear of it."""
-
-
 async def fill(path: Path, rooms: dict[str, int]) -> dict[str, str]:
     """Make a database whose rooms have so many messages; returns the rooms' epochs."""
     epochs: dict[str, str] = {}
     author = parse_name("author")
     assert author is not None
     backend = SQLiteBackend(path)
-    async with backend.open(_Nobody()):
+    async with backend.open(stores.Nobody()):
         await backend.write([Claim(author, b"")])
         for shown, count in rooms.items():
             name = parse_name(shown)

@@ -45,7 +45,7 @@ LAYERS: list[set[str]] = [
     {"frame_protocol"},
     {"events", "extensions"},
     {"connection"},
-    {"_flow_c"},  # the compiled twin of trio._flow_py
+    {"_flow_c", "_fanout_c"},  # the compiled twins of trio._flow_py and trio._fanout_py
     {"_upgrade", "handshake"},
     {"_alias"},
     {"__init__", "__main__"},

@@ -4,5 +4,6 @@ from .trio._flow_py import (
     MESSAGES_PER_CHECKPOINT as MESSAGES_PER_CHECKPOINT,
     Inbox as Inbox,
     MessageChannel as MessageChannel,
-    SendQueue as SendQueue,
+    own_methods as own_methods,
 )
+from .trio._queue_py import SendQueue as SendQueue, SocketQueue as SocketQueue

@@ -14,14 +14,14 @@ _END: Final = b"\r\n\r\n"
 
 # What two parsers read in two ways, so that a request could be smuggled past one of them (RFC 9112,
 # sections 2.2 and 5.2; RFC 9110, section 5.5). A carriage return may be the last byte so far.
-_FORBIDDEN: Final = re.compile(
-    rb"(?P<nul>\0)|(?P<lf>(?<!\r)\n)|(?P<cr>\r(?!\n|\Z))|(?P<fold>\n[ \t])"
-)
+# Each alternative begins with a byte, so that all other bytes are passed over at once.
+_FORBIDDEN: Final = re.compile(rb"\0|\n(?<!\r\n)|\r(?!\n|\Z)|\n[ \t]")
 _REASONS: Final = {
-    "nul": "a NUL byte",
-    "lf": "a line feed without a carriage return",
-    "cr": "a carriage return without a line feed",
-    "fold": "a folded header line",
+    b"\0": "a NUL byte",
+    b"\n": "a line feed without a carriage return",
+    b"\r": "a carriage return without a line feed",
+    b"\n ": "a folded header line",
+    b"\n\t": "a folded header line",
 }
 
 
@@ -81,7 +81,7 @@ class HeadReader:
             raise BadHead("it does not begin with a letter")
         found = _FORBIDDEN.search(head, max(0, before - 1))
         if found is not None:
-            raise BadHead(_REASONS[str(found.lastgroup)])
+            raise BadHead(_REASONS[bytes(found.group())])
         searched = before
         while (newline := head.find(b"\n", searched)) >= 0:
             self._check_line(newline - 1 - self._line_start)

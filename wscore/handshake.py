@@ -55,7 +55,8 @@ class H11Handshake:
         self._type = connection_type
         self._limits = limits
         self._state = ConnectionState.CONNECTING
-        self._h11_connection = h11.Connection(h11.CLIENT if self.client else h11.SERVER)
+        self._h11: h11.Connection | None = None  # made when it is needed; most servers need none
+        self._seen_elsewhere = False  # the request, which this end has to answer
         self._connection: Connection | None = None
         self._events: deque[Event] = deque()
         self._initiating_request: Request | None = None
@@ -65,6 +66,15 @@ class H11Handshake:
         # What came behind an upgrade request before its answer, and whether that was the end.
         self._early_data = bytearray()
         self._ended = False
+
+    @property
+    def _h11_connection(self) -> h11.Connection:
+        if self._h11 is None:
+            self._h11 = h11.Connection(h11.CLIENT if self.client else h11.SERVER)
+            if self._seen_elsewhere:
+                self._h11.receive_data(_SEEN_REQUEST)
+                self._h11.next_event()
+        return self._h11
 
     @property
     def state(self) -> ConnectionState:
@@ -93,8 +103,7 @@ class H11Handshake:
         if self._head is None or self._head.begun:
             raise LocalProtocolError("there is an upgrade request already")
         self._head = None
-        self._h11_connection.receive_data(_SEEN_REQUEST)
-        self._h11_connection.next_event()
+        self._seen_elsewhere = True
         try:
             request = h11.Request(method=b"GET", target=path, headers=headers)
         except (h11.LocalProtocolError, UnicodeError) as exc:
@@ -229,14 +238,15 @@ class H11Handshake:
             headers=headers + list(event.extra_headers),
             reason=b"Switching Protocols",
         )
-        head = self._h11_connection.send(response)
         early = bytes(self._early_data)
         self._connection = Connection(self._type, event.extensions, early, **self._limits)
         if self._ended:
             self._connection.receive_data(None)
         self._early_data.clear()
         self._state = ConnectionState.OPEN
-        return head
+        # HTTP ends here, so there is no state for h11 to keep; it has checked the fields.
+        fields = b"".join(b"%s: %s\r\n" % field for field in response.headers.raw_items())
+        return b"HTTP/1.1 101 Switching Protocols\r\n%s\r\n" % fields
 
     def _reject(self, event: RejectConnection) -> bytes:
         if self._state is not ConnectionState.CONNECTING:

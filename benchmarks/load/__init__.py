@@ -27,7 +27,7 @@ FOLDER = ROOT / "build" / "benchmarks"
 
 
 class LoadUnavailable(Exception):
-    """The load generator cannot be built here."""
+    """What servers are measured with is not to be had here."""
 
 
 class LoadError(Exception):
@@ -54,20 +54,33 @@ class Done:
 
 
 def build() -> Path:
-    """Build the program unless this version of it was, and return its path.
+    """Build the load generator unless this version of it was, and return its path.
 
     Without zlib's headers it is built without compressed messages.
 
     Raises:
         LoadUnavailable: This is not Linux, or there is no C compiler, or it fails.
     """
+    return built("load", SOURCES, ["-DDEFLATE=1", "-lz"], ["-DDEFLATE=0"])
+
+
+def built(name: str, sources: Sequence[Path], *variants: Sequence[str]) -> Path:
+    """Build a C program unless this version of it was, and return its path.
+
+    Args:
+        name: What it is called.
+        sources: Its sources and headers.
+        variants: Further flags; the next ones are tried where those before do not compile.
+
+    Raises:
+        LoadUnavailable: This is not Linux, or there is no C compiler, or it fails.
+    """
     if sys.platform != "linux":
-        raise LoadUnavailable("the load generator needs Linux")
+        raise LoadUnavailable(f"the program {name} needs Linux")
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or ""
     made_of = hashlib.sha256(compiler.encode())
-    for source in SOURCES:
+    for source in sources:
         made_of.update(source.read_bytes())
-    name = f"load-{made_of.hexdigest()[:16]}"
     folder = FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,28 +88,28 @@ def build() -> Path:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = Path(cache, "wscore-benchmarks")
         folder.mkdir(parents=True, exist_ok=True)
-    program = folder / name
+    program = folder / f"{name}-{made_of.hexdigest()[:16]}"
     if not program.exists():
-        _compile(program, compiler)
+        files = [str(source) for source in sources if source.suffix == ".c"]
+        _compile(program, compiler, files, variants or [()])
     return program
 
 
-def _compile(program: Path, compiler: str) -> None:
+def _compile(
+    program: Path, compiler: str, files: Sequence[str], variants: Sequence[Sequence[str]]
+) -> None:
     if not compiler:
-        raise LoadUnavailable(
-            "no C compiler for the load generator; on Debian: apt-get install gcc"
-        )
-    files = [str(source) for source in SOURCES if source.suffix == ".c"]
+        raise LoadUnavailable(f"no C compiler for {program.name}; on Debian: apt-get install gcc")
     # Under another name first: another run may be building it too.
     with tempfile.TemporaryDirectory(dir=program.parent) as folder:
         made = Path(folder, program.name)
-        for zlib in (["-DDEFLATE=1", "-lz"], ["-DDEFLATE=0"]):
-            command = [*compiler.split(), *FLAGS, *files, "-o", str(made), *zlib]
+        for variant in variants:
+            command = [*compiler.split(), *FLAGS, *files, "-o", str(made), *variant]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
                 made.replace(program)
                 return
-    raise LoadUnavailable(f"the load generator does not compile: {done.stderr.strip()}")
+    raise LoadUnavailable(f"{program.name} does not compile: {done.stderr.strip()}")
 
 
 def can_deflate() -> bool:
@@ -176,6 +189,10 @@ class Load:
         """Open more connections."""
         return self.command("open", count, path, *["raw"] * raw, *["deflate"] * deflate)
 
+    def port(self, port: int) -> None:
+        """Open connections to another port from now on."""
+        self.command("port", port)
+
     def echo(self, messages: int, size: int, depth: int = 1) -> Done:
         """Have messages of that many bytes sent back, `depth` at a time on each connection."""
         return self.command("echo", messages, size, depth)
@@ -208,6 +225,10 @@ class Load:
     def post(self, first: int, count: int, messages: int, request: str) -> Done:
         """Have connections post, each again when it has the ok."""
         return self.command("post", first, count, messages, request)
+
+    def talk(self, first: int, count: int, messages: int, members: int, request: str) -> Done:
+        """Have connections post as `post` does, until each post has reached so many members."""
+        return self.command("talk", first, count, messages, members, request)
 
     def spread(self, messages: int, depth: int, request: str) -> Done:
         """Post on the connection opened last, `depth` ahead of what has reached all others."""

@@ -31,16 +31,27 @@ static uint64_t number_behind(const char *at, const char *end) {
     return number;
 }
 
+/* In Socket.IO, 40 is the answer to itself, and 43 with a number acknowledges that event. */
+static int is_packet(const char *data, size_t length, char kind) {
+    return length > 1 && data[0] == '4' && data[1] == kind;
+}
+
 int is_reply_ok(const char *data, size_t length) {
+    if (is_packet(data, length, '0') || is_packet(data, length, '3')) return 1;
     return length > 12 && memcmp(data, "{\"type\":\"ok\"", 12) == 0;
 }
 
 int is_reply_error(const char *data, size_t length) {
+    if (is_packet(data, length, '4')) return 1;
     return length > 15 && memcmp(data, "{\"type\":\"error\"", 15) == 0;
 }
 
-/* The number of the request that is answered: ids are numbers here. */
-uint64_t request_of(const char *data, size_t length) {
+int is_engine_ping(const char *data, size_t length) { return length == 1 && data[0] == '2'; }
+
+/* The number of the request that is answered, which was asked last: ids are numbers here. */
+uint64_t request_of(const char *data, size_t length, uint64_t asked) {
+    if (is_packet(data, length, '0')) return asked; /* it has none */
+    if (is_packet(data, length, '3')) return number_behind(data + 2, data + length);
     const char *id = find(data, length, "\"id\":\"");
     return id == NULL ? 0 : number_behind(id + 6, data + length);
 }

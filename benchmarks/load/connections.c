@@ -53,6 +53,8 @@ void listen_to(const char *host, int port, double patience) {
     stall = patience;
 }
 
+void go_to(uint32_t port) { address.sin_port = htons((uint16_t)port); }
+
 int poller(void) { return epoll; }
 
 /* Make room for messages of that size, and for so many in one write. */
@@ -107,7 +109,7 @@ static void begin(struct connection *c, uint32_t number) {
     int on = 1;
     memset(c, 0, sizeof *c);
     c->number = number, c->raw = job.raw, c->deflate = job.deflate;
-    c->chat = strcmp(job.path, "/ws") == 0;
+    c->chat = strcmp(job.path, "/ws") == 0 || strncmp(job.path, "/socket.io/", 11) == 0;
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0) fail("connection %u: socket: %s", number, strerror(errno));
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -199,6 +201,10 @@ static void on_answered(struct connection *c) {
         job.done++;
         if (job.sent < job.target) ask(&connections[job.first + job.sent]);
         break;
+    case TALK:
+        job.done++;
+        if (job.sent < job.target) ask(c);
+        break;
     case POST:
         if (latency_count == latency_room) {
             latency_room = latency_room ? 2 * latency_room : 4096;
@@ -218,6 +224,12 @@ static void on_chat(struct connection *c, struct frame *frame) {
     size_t length = frame->length;
     int ok = is_reply_ok(data, length);
     if (frame->first != (FIN | TEXT)) fail("connection %u: no text", c->number);
+    if (is_engine_ping(data, length)) {
+        char pong[FRAME_HEAD + 1];
+        pings++;
+        transmit(c, pong, put_frame(pong, FIN | TEXT, "3", 1));
+        return;
+    }
     if (is_reply_error(data, length)) fail("connection %u: an error", c->number);
     if (ok && memmem(data, length, "\"messages\":", 11)) c->offset = 0;
     uint32_t messages = count_messages(data, length, &c->offset);
@@ -226,8 +238,9 @@ static void on_chat(struct connection *c, struct frame *frame) {
         job.spread += messages, job.done += messages;
         spread(&connections[job.first]);
     }
+    if (job.task == TALK && !ok) job.spread += messages, job.done += messages;
     if (!ok) return;
-    if (job.task != SPREAD && request_of(data, length) != c->request)
+    if (job.task != SPREAD && request_of(data, length, c->request) != c->request)
         fail("connection %u: an answer to something else", c->number);
     on_answered(c);
 }

@@ -8,6 +8,7 @@
  * with status 1; so does STALL seconds (20) in which nothing comes in. Pings are answered at all
  * times.
  *
+ *     port PORT                         connections opened from now on go there
  *     open COUNT PATH [raw] [deflate]   open more connections; raw: TCP without a handshake
  *     echo MESSAGES SIZE DEPTH          send texts; each connection DEPTH in one write, then waits
  *     texts FILE                        read the texts, one a line, that `deflate` sends
@@ -15,6 +16,7 @@
  *     publish MESSAGES SIZE             send on the connection opened last; the others receive all
  *     ask FIRST COUNT PATTERN           in a chat: each of these connections asks, until it has an ok
  *     post FIRST COUNT MESSAGES PATTERN  each of these posts again when it has the ok
+ *     talk FIRST COUNT MESSAGES MEMBERS PATTERN  the same, and each post has to reach so many
  *     spread MESSAGES DEPTH PATTERN     post on the connection opened last, DEPTH ahead of the one
  *                                       that has reached all the others
  *     follow MESSAGES PATTERN           ask there, and wait for so many messages
@@ -26,8 +28,9 @@
  * Every reply is compared with what it has to be, byte for byte; messages carry the number of their
  * connection and their own, so that one that is lost, doubled or of another connection is noticed.
  *
- * A connection whose path is /ws is one to a chat: errors end the program, and so does a message
- * whose offset is not the next one. In a pattern, # is the connection's number, $ a new id. The
+ * A connection whose path is /ws is one to a chat, and one whose path is below /socket.io/ to one
+ * that speaks Socket.IO 5: errors end the program, and so does a message whose offset is not the
+ * next one. In a pattern, # is the connection's number, $ a new id. The
  * answer to post has also "p50" and "p99", of the seconds from a post to its ok.
  */
 
@@ -111,13 +114,14 @@ static void command_chat(void) {
     uint64_t wanted = job.target;
     if (opened < job.first + job.count || job.count == 0) fail("%u connections are open", opened);
     if (job.task == SPREAD) wanted *= opened; /* the others', and an ok each */
+    if (job.task == TALK) wanted *= job.size + 1;
     make_room(1 << 18, 1);
     double began = now();
     ask_first();
     advance(wanted);
     double seconds = now() - began;
     printf("{\"done\": %" PRIu64 ", \"seconds\": %.9f, \"pings\": %" PRIu64,
-           job.task == SPREAD ? job.spread : job.done, seconds, pings);
+           job.task == SPREAD || job.task == TALK ? job.spread : job.done, seconds, pings);
     if (job.task == POST) printf(", \"p50\": %.9f, \"p99\": %.9f", latency(0.5), latency(0.99));
     puts("}");
     job.task = NOTHING;
@@ -137,6 +141,10 @@ static void execute(char *line) {
         if (next.deflate && !DEFLATE) fail("built without zlib");
         job = next;
         command_open((uint32_t)*count);
+    } else if (sscanf(line, "port %u", &at_once) == 1) {
+        go_to(at_once);
+        job = next;
+        finish(0, now());
     } else if (sscanf(line, "connect %" SCNu64 " %4095s %u", count, path, &at_once) == 3) {
         next.task = CONNECT, job = next;
         command_connect(at_once);
@@ -159,6 +167,10 @@ static void execute(char *line) {
         command_chat();
     } else if (sscanf(line, "post %u %u %" SCNu64 " %n", &next.first, &next.count, count, &at) == 3) {
         next.task = POST, next.pattern = line + at, job = next;
+        command_chat();
+    } else if (sscanf(line, "talk %u %u %" SCNu64 " %u %n", &next.first, &next.count, count,
+                      &next.size, &at) == 4) {
+        next.task = TALK, next.pattern = line + at, job = next;
         command_chat();
     } else if (sscanf(line, "spread %" SCNu64 " %u %n", count, &next.depth, &at) == 2) {
         next.task = SPREAD, next.first = opened - 1, next.count = 1;

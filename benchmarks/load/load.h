@@ -27,11 +27,12 @@ size_t put_request_text(char *out, size_t room, const char *pattern, uint32_t co
                         uint64_t request);
 int is_reply_ok(const char *data, size_t length);
 int is_reply_error(const char *data, size_t length);
-uint64_t request_of(const char *data, size_t length);
+int is_engine_ping(const char *data, size_t length);
+uint64_t request_of(const char *data, size_t length, uint64_t asked);
 uint32_t count_messages(const char *data, size_t length, uint64_t *last);
 
 /* connections.c: the connections, and one task for all of them. */
-enum task { NOTHING, ECHO, COMPRESSED, PUBLISH, CONNECT, ASK, POST, SPREAD, FOLLOW };
+enum task { NOTHING, ECHO, COMPRESSED, PUBLISH, CONNECT, ASK, POST, TALK, SPREAD, FOLLOW };
 
 struct job {
     enum task task;
@@ -47,6 +48,7 @@ extern uint64_t pings; /* answered so far */
 extern uint32_t opened;
 
 void listen_to(const char *host, int port, double stall);
+void go_to(uint32_t port);
 int poller(void);
 void make_room(size_t size, size_t depth);
 void open_more(uint32_t count);

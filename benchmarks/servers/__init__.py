@@ -34,6 +34,8 @@ class Program:
         module: Its file here.
         distributions: What has to be installed, for the versions.
         raw: It speaks no WebSocket.
+        echoes: It has the paths that `_program` tells of.
+        chat: The file of its chat, where it has one.
         deflate: It has permessage-deflate.
         polls: It uses CPU time while it has nothing to do, and is halted between its turns.
         stands_in: It is run with wscore in the place of wsproto.
@@ -44,6 +46,8 @@ class Program:
     module: str
     distributions: tuple[str, ...]
     raw: bool = False
+    echoes: bool = True
+    chat: str = ""
     deflate: bool = True
     polls: bool = False
     stands_in: bool = False
@@ -56,9 +60,12 @@ class Program:
 
 
 US = Program("wscore", "wscore_trio", ("trio",))
-#: The chat with its default store, and with one that forgets.
+#: The chat with its default store, with one that forgets, and with one that only syncs.
 CHAT = Program("wscore", "chat_wscore", ("trio", "msgspec"), deflate=False)
 CHAT_IN_MEMORY = replace(CHAT, name="memory", arguments=("--memory",))
+CHAT_ONE_SYNC = replace(CHAT, name="one sync", arguments=("--one-sync",))
+#: The limit of a fan-out: no peer, and not to be asked for.
+SEND_LOOP = Program("send() loop", "send_loop", (), raw=True, deflate=False)
 PEERS = [
     Program("serve_tcp", "serve_tcp", ("trio",), raw=True, deflate=False),
     Program("trio-websocket", "trio_websocket_trio", ("trio-websocket",), deflate=False),
@@ -67,8 +74,28 @@ PEERS = [
     Program("picows", "picows_uvloop", ("picows", "uvloop"), deflate=False),
     Program("aiohttp", "aiohttp_uvloop", ("aiohttp", "uvloop")),
     Program("socketify", "socketify_uws", ("socketify",), polls=True),
-    Program("channels", "channels_uvicorn", ("channels", "uvicorn"), deflate=False),
-    Program("gevent-ws", "gevent_flask", ("gevent-websocket", "flask"), deflate=False),
+    Program(
+        "channels",
+        "channels_uvicorn",
+        ("channels", "uvicorn"),
+        deflate=False,
+        chat="chat_channels",
+    ),
+    Program(
+        "gevent-ws",
+        "gevent_flask",
+        ("gevent-websocket", "flask"),
+        deflate=False,
+        chat="chat_gevent",
+    ),
+    Program(
+        "python-socketio",
+        "chat_socketio",
+        ("python-socketio", "uvicorn"),
+        echoes=False,
+        deflate=False,
+        chat="chat_socketio",
+    ),
 ]
 NAMES = [program.name for program in PEERS]
 

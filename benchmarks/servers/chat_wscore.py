@@ -3,18 +3,52 @@
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
 
 from benchmarks.servers._program import HOST, announce
 from wscore.chat import ChatServer, Limits, MemoryBackend, SQLiteBackend
-from wscore.chat.backends.base import Backend
+from wscore.chat.backends.base import Backend, Command, PostTo, Result
 
 #: Not where the system keeps files in memory: a commit has to reach the disk.
 FOLDER = Path(__file__).parents[2] / "build"
+
+
+#: Of the file that `OneSync` writes, round and round: what a database's log comes to.
+_LOG_BYTES = 32 << 20
+
+
+class OneSync(MemoryBackend):
+    """The least that any store on a disk does: a thread writes the texts of a batch and syncs.
+
+    Nothing can be read back from it: no names, no ids, no order that survives. Its file has its
+    size from the start, so that a sync has no change of size to write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT)
+        os.write(self._file, bytes(_LOG_BYTES))
+        os.fsync(self._file)
+        self._end = 0
+        self._slot = trio.CapacityLimiter(1)
+
+    async def write(self, batch: Sequence[Command]) -> list[Result]:
+        texts = "".join(command.text for command in batch if isinstance(command, PostTo)).encode()
+        await trio.to_thread.run_sync(self._sync, texts, limiter=self._slot)
+        return await super().write(batch)
+
+    def _sync(self, texts: bytes) -> None:
+        if self._end + len(texts) > _LOG_BYTES:
+            self._end = 0
+        os.pwrite(self._file, texts, self._end)
+        self._end += len(texts)
+        os.fdatasync(self._file)
 
 
 async def main(backend: Backend) -> None:
@@ -24,18 +58,34 @@ async def main(backend: Backend) -> None:
         announce(server.port)
 
 
+def on_redis(url: str, heartbeat: float | None) -> Backend:
+    """Make the store that several processes share; it needs the extra ``redis``."""
+    from wscore.chat.backends import redis_news
+    from wscore.chat.backends.redis import RedisBackend
+
+    if heartbeat is not None:
+        redis_news._HEARTBEAT = heartbeat
+    return RedisBackend(url)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--memory", action="store_true", help="keep nothing on the disk")
+    parser.add_argument("--one-sync", action="store_true", help="only write and sync each batch")
+    parser.add_argument("--engine", help="the URL of a Redis that keeps everything")
+    parser.add_argument("--heartbeat", type=float, help="seconds until all logs are looked at")
     parser.add_argument("--data", type=Path, help="the database (default: a new one)")
     given = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if given.memory:
+    if given.engine is not None:
+        trio.run(main, on_redis(given.engine, given.heartbeat))
+    elif given.memory:
         trio.run(main, MemoryBackend())
     elif given.data is not None:
         trio.run(main, SQLiteBackend(given.data))
     else:
         FOLDER.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
-            trio.run(main, SQLiteBackend(Path(folder, "chat.db")))
+            path = Path(folder, "chat.db")
+            trio.run(main, OneSync(path) if given.one_sync else SQLiteBackend(path))

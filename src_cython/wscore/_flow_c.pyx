@@ -13,8 +13,12 @@ from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from wscore._framing_c cimport OpenConnection
+# Under another name, in the .pxd too: what is cimported under its own is no attribute of this module, and is handed on below.
+from wscore._queue_c cimport SendQueue as Queue
 
 from collections.abc import Coroutine
+
+from wscore._queue_c import SendQueue, SocketQueue
 
 cdef enum:
     UNSENT = 65536
@@ -22,104 +26,48 @@ cdef enum:
     PER_PARSE = 64
     BYTES_PER_PARSE = 65536
     LARGE = 16384
-    JOINED = 65536
-    SLICE = 262144
 
 MAX_UNSENT = UNSENT
 MESSAGES_PER_CHECKPOINT = PER_CHECKPOINT
 
 
-cdef class SendQueue:
-    """SendQueue()\n--\n\nThe bytes that the system has not taken yet. See the Python twin."""
+cdef extern from *:
+    """
+    /* The first object of a list that is not empty and that nobody else uses meanwhile. */
+    static PyObject *wscore_pop_first(PyObject *list) {
+        PyObject **items = ((PyListObject *)list)->ob_item, *first = items[0];
+        Py_ssize_t rest = Py_SIZE(list) - 1;
+        memmove(items, items + 1, (size_t)rest * sizeof *items);
+        Py_SET_SIZE(list, rest);
+        return first;
+    }
+    """
+    object wscore_pop_first(list items)
 
-    cdef public list pieces
-    cdef public Py_ssize_t unsent
-    cdef public bint broken
-    cdef public bint reading
-    cdef public bint _begun
 
-    def __init__(self):
-        self.pieces = []
-        self.unsent = 0
-        self.broken = self.reading = self._begun = False
-
-    cdef int _add(self, object data) except -1:
-        self.pieces.append(data)
-        self.unsent += len(data)
-        return 0
-
-    def _enqueue(self, data):
-        self._add(data)
-
-    def _front(self):
-        """The next bytes to offer: small pieces joined, a large one sliced; never empty."""
-        cdef list pieces = self.pieces
-        cdef Py_ssize_t size, count, there = len(pieces)
-        if there > 1 and self.unsent <= JOINED:
-            pieces[:] = [b"".join(pieces)]
-            there = 1
-        first = pieces[0]
-        size = len(first)
-        if there > 1 and size < JOINED:
-            count = 1
-            while count < there and size + len(pieces[count]) <= JOINED:
-                size += len(pieces[count])
-                count += 1
-            first = b"".join(pieces[:count])
-            pieces[:count] = [first]
-        return first if size <= SLICE else memoryview(first)[:SLICE]
-
-    def _advance(self, Py_ssize_t size):
-        """Note that so many bytes of the first piece were taken."""
-        if size == 0:
-            return
-        self.unsent -= size
-        first = self.pieces[0]
-        if size == len(first):
-            del self.pieces[0]
-            self._begun = False
-        else:
-            self.pieces[0] = memoryview(first)[size:]
-            self._begun = True
-
-    def _forget(self):
-        self.pieces.clear()
-        self._begun = False
-        self.unsent = 0
-
-    def drop_unsent(self):
-        """Forget what is unsent, but for a piece that was begun."""
-        cdef list rest = self.pieces[:1] if self._begun else []
-        self._forget()
-        for piece in rest:
-            self._add(piece)
-            self._begun = True
+cdef inline object pop_first(list items):
+    first = wscore_pop_first(items)
+    if not items:
+        items.clear()  # which also gives its room back
+    return first
 
 
 cdef class Inbox:
     """Inbox(core, queue_size)\n--\n\nWhat the peer's bytes become. See the Python twin."""
 
-    cdef public object core
-    cdef public Py_ssize_t queue_size
-    cdef public SendQueue wire
-    cdef public object closed
-    cdef public list messages
-    cdef public list getters
-    cdef public double last_received
-    cdef public bint open
-    cdef public bint more
-    cdef public bint discarding
-
     def __init__(self, core, Py_ssize_t queue_size):
         self.core = core
-        self.wire = SendQueue()  # never None, and soon another
+        self.wire = Queue()  # never None, and soon another
         self.queue_size = queue_size
         self.messages = []
         self.getters = []
         self.last_received = 0.0
+        self.due_pong = None
+        self.run = None
         self.open = True
         self.more = self.discarding = False
 
+    @cython.binding(False)
     def received(self, data, double now):
         """received($self, data, now)\n--\n\nTake bytes of the peer."""
         self.last_received = now
@@ -135,14 +83,14 @@ cdef class Inbox:
 
     cdef int _proceed(self) except -1:
         cdef bint full
-        cdef SendQueue wire
+        cdef Queue wire
         self._parse()
         wire = self.wire
         full = self.more or len(self.messages) > self.queue_size
-        if wire.unsent or not self.open:
+        if not self.open or wire.unsent > UNSENT or self.due_pong is not None:
             self._react()
         elif full == wire.reading:
-            wire.set_reading(not full)
+            wire.let_read(not full)
         return 0
 
     cdef int _parse(self) except -1:
@@ -184,22 +132,17 @@ cdef class Inbox:
     cdef int _take_messages(self, list taken) except -1:
         """Give messages to those who wait for one, and keep the rest."""
         while self.getters and taken:
-            self.getters.pop(0).deliver(taken.pop(0))
+            self.getters.pop(0).deliver(pop_first(taken))
         if not self.discarding and taken:
             if self.messages:
                 self.messages += taken
             else:
-                self.messages[:] = taken
+                self.messages = taken
         return 0
 
 
 cdef class MessageChannel:
     """MessageChannel(session)\n--\n\nMessages, taken from an inbox and sent to its wire. See the Python twin."""
-
-    cdef readonly Inbox _session
-    cdef public int _received
-    cdef public int _sent
-    cdef public object _turns
 
     def __init__(self, Inbox session not None):
         self._session = session
@@ -255,7 +198,7 @@ cdef class MessageChannel:
         if self._received >= PER_CHECKPOINT or not session.messages:
             return None
         self._received += 1
-        message = session.messages.pop(0)
+        message = pop_first(session.messages)
         if len(session.messages) == session.queue_size:  # with one more, nothing was read
             session._proceed()
         return message
@@ -271,9 +214,8 @@ cdef class MessageChannel:
     cdef object _sent_rest(self, object message):
         """Sends a message, if that can be done at once; what else has to be awaited, or None."""
         cdef Inbox session = self._session
-        cdef SendQueue wire = session.wire
+        cdef Queue wire = session.wire
         cdef bint replies = len(session.messages) != 0  # to one of many messages that are not all taken
-        cdef bytes data
         if (
             self._sent >= PER_CHECKPOINT
             or wire.unsent > UNSENT
@@ -285,15 +227,9 @@ cdef class MessageChannel:
         ):
             return self._send_any(message)
         self._sent += 1
-        data = (<OpenConnection?>session.core).encode(message)
-        if not replies:
-            wire.send(data)
-            if wire.unsent:
-                session.watch_sending()
-        elif wire.pieces:
-            wire._add(data)
-        else:
-            wire.append(data)
+        wire.put(<OpenConnection?>session.core, message, replies)
+        if not replies and wire.unsent:
+            session.watch_sending()
         if wire.unsent > UNSENT or wire.broken:
             return self._wait_sent()
         return None
@@ -318,12 +254,22 @@ cdef extern from *:
         return (PySendResult)wscore_resume_call(self, value, result);
     }
 
+    /* Whether there is one reference to an object, which cannot be told without the GIL. */
+    static int wscore_is_alone(PyObject *object) {
+    #ifdef Py_GIL_DISABLED
+        return (void)object, 0;
+    #else
+        return Py_REFCNT(object) == 1;
+    #endif
+    }
+
     /* Cython has no name for this slot. */
     static void wscore_fill_am_send(PyTypeObject *type, wscore_resume resume) {
         wscore_resume_call = resume;
         type->tp_as_async->am_send = wscore_send;
     }
     """
+    int wscore_is_alone(PyObject *object)
     ctypedef int (*wscore_resume)(PyObject *, PyObject *, PyObject **) except -1
     void wscore_fill_am_send(PyTypeObject *type, wscore_resume resume)
     enum:
@@ -357,10 +303,12 @@ cdef class _Call:
             if self._kind == SEND:
                 found = self._channel._sent_rest(self._message)
                 if found is None:
+                    self._retire()
                     return _returned(None, result)
             else:
                 found = self._channel._taken()
                 if found is not None:
+                    self._retire()
                     return _returned(found, result)
                 found = self._channel._wait()
             self._rest = found
@@ -375,7 +323,17 @@ cdef class _Call:
             raise
         if status == PYGEN_RETURN:
             self._state = DONE
+            self._retire()
         return status
+
+    cdef int _retire(self) except -1:
+        """Stays with the channel as its next call, once nobody else has it: less than an object for each message."""
+        cdef MessageChannel channel = self._channel
+        self._message = self._rest = None
+        if channel._spare is None:
+            channel._spare = self
+            self._channel = None  # no circle
+        return 0
 
     cdef int _end(self, object error) except -1:
         """Notes that what waits has raised; raises what ends an iteration instead."""
@@ -447,7 +405,8 @@ cdef class _Call:
 
     cdef str _name(self):
         name = ("get_message", "__anext__", "send_message")[self._kind]
-        return f"{type(self._channel).__qualname__}.{name}"
+        kind = MessageChannel if self._channel is None else type(self._channel)
+        return f"{kind.__qualname__}.{name}"
 
     def __dealloc__(self):
         if self._state == NEW:
@@ -455,7 +414,13 @@ cdef class _Call:
 
 
 cdef _Call _call(MessageChannel channel, int kind, object message):
-    cdef _Call call = _Call.__new__(_Call)
+    cdef _Call call
+    if channel._spare is not None and wscore_is_alone(<PyObject *>channel._spare):
+        call = <_Call>channel._spare
+        channel._spare = None
+        call._state = NEW
+    else:
+        call = _Call.__new__(_Call)
     call._channel = channel
     call._kind = <unsigned char>kind
     call._message = message
@@ -474,3 +439,23 @@ cdef int _resume_call(PyObject *call, PyObject *value, PyObject **result) except
 
 wscore_fill_am_send(<PyTypeObject *>_Call, _resume_call)
 Coroutine.register(_Call)
+
+
+# Methods of the classes derived from these
+
+cdef extern from *:
+    """
+    static PyObject *wscore_same_method(PyObject *method, PyObject *type) {
+        return PyDescr_NewMethod((PyTypeObject *)type, ((PyMethodDescrObject *)method)->d_method);
+    }
+    """
+    object wscore_same_method(object method, object type)
+
+
+def own_methods(kind, *names):
+    """own_methods($module, /, kind, *names)\n--\n\nGives a class what it has of its base as its own. See the Python twin."""
+    for name in names:
+        method = getattr(kind, name)
+        if type(method) is not type(str.join):
+            raise TypeError(f"{name} is no compiled method")
+        setattr(kind, name, wscore_same_method(method, kind))

@@ -70,6 +70,16 @@ cdef class OpenConnection:
             return _deflated_frame(data, self._deflate.deflate(client, _raw(data)), client)
         return self.send(TextMessage(data) if isinstance(data, str) else BytesMessage(data))
 
+    cdef bint writes_plainly(self) noexcept:
+        """Whether a message is sent as it is, behind a header."""
+        return self._open and self._plain and self._deflate is None and not self._framer._client and not self._framer._closed
+
+    cdef bytes shared_frame(self, Prepared message):
+        """The frame of a message that all servers like this one share; None where this one shares none."""
+        if self._open and self._plain and not self._framer._closed and not self._framer._client:
+            return _prepared_frame(message, self._deflate)
+        return None
+
     cdef bytes _whole_message(self, object event, bint client):
         """The frame of a message that is one frame, or None where the event is not such a message."""
         if not isinstance(event, AnyMessage) or not (<AnyMessage>event)._message_finished:

@@ -9,6 +9,7 @@ cdef extern from "xor_mask.h" nogil:
 
 cdef enum:
     MASK_BIT = 0x80
+    FRAME_HEAD = 10  # a header's size at most, without a key
 
 cdef extern from *:
     uint64_t MAX_LENGTH "INT64_MAX"  # of a frame or a message (RFC 6455, section 5.2)
@@ -24,5 +25,7 @@ cdef uint32_t fresh_key() except? 0
 cdef bytes frame_header(int first, uint64_t length)
 cdef bytes bytes_frame(int first, bytes data, bint masked, uint32_t word)
 cdef bytes message_frame(object data, bint masked)
+cdef Py_ssize_t plain_size(object data) noexcept
+cdef Py_ssize_t put_plain(unsigned char *out, object data) noexcept
 cdef bytes copied(object data)
 cdef str utf8_str(const unsigned char *start, size_t size)

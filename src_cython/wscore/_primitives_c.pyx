@@ -213,6 +213,23 @@ cdef bytes message_frame(object data, bint masked):
     return None
 
 
+cdef Py_ssize_t plain_size(object data) noexcept:
+    """Bytes of a message that can be put into a frame as it lies in memory; -1 for any other."""
+    if type(data) is bytes:
+        return PyBytes_GET_SIZE(data)
+    return PyUnicode_GET_LENGTH(data) if type(data) is str and PyUnicode_IS_COMPACT_ASCII(data) else -1
+
+
+cdef Py_ssize_t put_plain(unsigned char *out, object data) noexcept:
+    """Writes the unmasked frame of a message that has a plain size, and returns the size of the frame."""
+    cdef bint binary = type(data) is bytes
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data) if binary else PyUnicode_GET_LENGTH(data)
+    cdef const void *payload = PyBytes_AS_STRING(data) if binary else PyUnicode_DATA(data)
+    cdef size_t head = _put_header(out, 0x82 if binary else 0x81, <uint64_t>size, 0)
+    memcpy(out + head, payload, <size_t>size)
+    return <Py_ssize_t>head + size
+
+
 @cython.binding(False)
 def encode_frame(first_byte, payload, key=None):
     """encode_frame(first_byte, payload, key=None)\n--\n\nWrites a whole frame: header, key, and the payload masked where there is a key. See the Python twin."""

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from chat.client import Chat, running
+from chat.redis_cluster import RedisCluster
+from chat.redis_cluster import redis_cluster as start_cluster
 from chat.redis_server import RedisServer, redis_server
 
 from wscore.chat import ChatServer, Limits, MemoryBackend
@@ -16,6 +18,13 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis for all tests that do not harm it; each with a prefix of its own."""
     with redis_server(tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """A Redis Cluster for all tests that do not harm it; each with a prefix of its own."""
+    with start_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
 
 
 @pytest.fixture

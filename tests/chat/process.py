@@ -40,14 +40,15 @@ def environment() -> dict[str, str]:
 class Server:
     """A server process that said that it is ready."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int, line: str) -> None:
+    def __init__(self, process: subprocess.Popen[str], host: str, port: int, line: str) -> None:
         self.process = process
+        self.host = host
         self.port = port
         self.line = line
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[ChatClient]:
-        url = f"ws://127.0.0.1:{self.port}/ws"
+        url = f"ws://{self.host}:{self.port}/ws"
         async with open_websocket_url(url, subprotocols=["chat.wscore.v1"]) as connection:
             yield ChatClient(connection)
 
@@ -62,10 +63,14 @@ class Server:
 
 
 def _start(
-    folder: Path, *arguments: str, program: Sequence[str], settings: dict[str, str]
+    folder: Path,
+    *arguments: str,
+    program: Sequence[str],
+    through: Sequence[str],
+    settings: dict[str, str],
 ) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command("--port", "0", *arguments, program=program),
+        [*through, *command("--port", "0", *arguments, program=program)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -76,21 +81,25 @@ def _start(
 
 @asynccontextmanager
 async def serving(
-    folder: Path, *arguments: str, program: Sequence[str] = PROGRAM, **settings: str
+    folder: Path,
+    *arguments: str,
+    program: Sequence[str] = PROGRAM,
+    through: Sequence[str] = (),
+    **settings: str,
 ) -> AsyncIterator[Server]:
     """Start a server in a folder, and kill it at the end if it still runs.
 
-    ``program`` is what Python is to run, if it is not `wscore.chat` itself. Settings are variables
-    of its environment.
+    ``program`` is what Python is to run, if it is not `wscore.chat` itself, ``through`` a command
+    that becomes Python. Settings are variables of its environment.
     """
-    process = _start(folder, *arguments, program=program, settings=settings)
+    process = _start(folder, *arguments, program=program, through=through, settings=settings)
     try:
         assert process.stdout is not None
         with trio.fail_after(30):
             line = await trio.to_thread.run_sync(process.stdout.readline, abandon_on_cancel=True)
         match = READY.fullmatch(line)
         assert match, (line, process.stderr and process.stderr.read())
-        yield Server(process, int(match["port"]), line)
+        yield Server(process, match["host"], int(match["port"]), line)
     finally:
         process.kill()
         process.wait()

@@ -88,7 +88,7 @@ class World:
     @asynccontextmanager
     async def client(self, *, is_slow: bool = False) -> AsyncIterator[ChatClient]:
         """Connect; a slow client has room for little that it does not read."""
-        while self.server is None:
+        while (server := self.server) is None:
             await self._up.wait()
         plug = trio.socket.socket()
         if is_slow:
@@ -96,7 +96,7 @@ class World:
         async with trio.open_nursery() as nursery:
             try:
                 with trio.fail_after(_PATIENCE):
-                    await plug.connect(("127.0.0.1", self.server.port))
+                    await plug.connect((server.host, server.port))
                     connection = await wrap_client_stream(
                         nursery, trio.SocketStream(plug), "127.0.0.1", "/ws"
                     )

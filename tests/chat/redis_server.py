@@ -16,6 +16,16 @@ import pytest
 _SECONDS = 20
 
 
+def _free_port() -> int:
+    """One that leaves room for that of a Cluster's bus, which is ten thousand above."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port < 55_000:
+            return port
+
+
 class RedisServer:
     """A server on a port of its own, which stays the same when it is started again."""
 
@@ -23,9 +33,7 @@ class RedisServer:
         self._folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = _free_port()
 
     @property
     def url(self) -> str:
@@ -53,6 +61,14 @@ class RedisServer:
         except ConnectionError as error:
             return str(error)
 
+    def has_replica(self) -> bool:
+        """Whether a replica has all that is written here."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=_SECONDS) as connection:
+            connection.sendall(b"SET replicated yes\r\nWAIT 1 1000\r\n")  # counts its own writes
+            lines = connection.makefile("rb")
+            assert lines.readline() == b"+OK\r\n"
+            return lines.readline() != b":0\r\n"
+
     def send_signal(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(number)
@@ -67,8 +83,8 @@ class RedisServer:
 
 def kind_of(request: pytest.FixtureRequest) -> str:
     """The parameter of a fixture that names a kind of back-end; for Redis the URL of one."""
-    if request.param == "redis":
-        url: str = request.getfixturevalue("redis").url
+    if request.param in ("redis", "redis_cluster"):
+        url: str = request.getfixturevalue(request.param).url
         return url
     kind: str = request.param
     return kind

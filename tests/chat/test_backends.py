@@ -11,6 +11,7 @@ import trio
 from chat.record import Record
 from chat.redis_server import kind_of
 
+from wscore.chat.backends import recent
 from wscore.chat.backends.base import (
     Backend,
     Claim,
@@ -47,9 +48,11 @@ class Store(Record):
         return (await self.backend.read_after(log, 0, 10**9, 10**6)).entries
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def kind(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["memory", "sqlite", "sqlite, merging", "redis", "redis_cluster"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What back-end there is to be: a kind, or the URL of a Redis."""
+    if request.param == "sqlite, merging":
+        monkeypatch.setattr(recent, "_MOST", 2)
     return kind_of(request)
 
 

@@ -48,6 +48,12 @@ async def trim(path: Path, clock: MockClock) -> None:
                 pytest.fail(f"{log} is not trimmed")
 
 
+async def merge(path: Path) -> None:
+    """Have what is recent merged, as each start does."""
+    async with SQLiteBackend(path).open(Record()):
+        pass
+
+
 def damage(path: Path, statement: str) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA writable_schema = ON")
@@ -204,8 +210,25 @@ A, B, ROOM_ID = (
 async def test_damage(tmp_path: Path, statement: str, finding: str) -> None:
     path = tmp_path / "chat.db"
     await build(path)
+    await merge(path)
     damage(path, statement)
     assert sorted(check(path)) == sorted(finding.splitlines())
+
+
+async def test_damage_to_what_is_not_merged_yet(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    await build(path)
+    await merge(path)
+    backend = SQLiteBackend(path)
+    async with backend.open(Record()):
+        await backend.write([PostTo("anna", "küche", "x", f"q{n}", 5) for n in range(3)])
+        await backend.write([SendTo("anna", "bob", "x", "e0", 5)])
+    assert check(path) == []
+    damage(path, "DELETE FROM recent WHERE id = 'q1'")
+    missing = "room 'küche' should have offsets 1-11, but has 10 entries from 1 to 11"
+    assert check(path) == [missing]
+    damage(path, f"UPDATE recent SET text = 'forged' WHERE id = 'e0' AND log = {B}")
+    assert len(check(path)) == 3
 
 
 @pytest.mark.parametrize(

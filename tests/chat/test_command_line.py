@@ -346,7 +346,7 @@ async def test_check(tmp_path: Path) -> None:
     assert (good.returncode, good.stderr) == (0, "")
     assert "chat.db" in good.stdout
     with sqlite3.connect(tmp_path / "chat.db") as database:
-        database.execute("DELETE FROM entries")
+        database.execute("UPDATE logs SET last = 9")
     database.close()
     bad = await run(tmp_path, "--check")
     assert bad.returncode == 1

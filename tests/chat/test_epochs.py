@@ -240,12 +240,10 @@ async def test_a_file_that_was_moved_away_has_everything(tmp_path: Path) -> None
         assert await begin(backend) != epoch
         page = await backend.read_after(LOG, 0, 9, 9)
         assert [entry.id for entry in page.entries] == ["1", "2"]
-    connection = sqlite3.connect(tmp_path / "copy.db")
-    assert connection.execute("SELECT id FROM entries ORDER BY offset").fetchall() == [
-        ("1",),
-        ("2",),
-    ]
-    connection.close()
+    copy = SQLiteBackend(tmp_path / "copy.db")
+    async with copy.open(Record()):
+        page = await copy.read_after(LOG, 0, 9, 9)
+        assert [entry.id for entry in page.entries] == ["1", "2"]
 
 
 async def test_what_takes_the_place_must_be_a_chat(tmp_path: Path) -> None:

@@ -142,6 +142,126 @@ def test_presence_in_a_big_room_is_a_count(hub: Hub) -> None:
     assert hub.counts() == []  # the push of the last who left said it
 
 
+def come(hub: Hub, *users: str, room: Log = ROOM) -> list[tuple[set[int], Any]]:
+    return flat(hub.present_elsewhere(room, [name(user) for user in users], []))
+
+
+def go(hub: Hub, *users: str, room: Log = ROOM) -> list[tuple[set[int], Any]]:
+    return flat(hub.present_elsewhere(room, [], [name(user) for user in users]))
+
+
+def test_presence_at_other_processes(hub: Hub) -> None:
+    connect(hub, 0, "Anna")
+    connect(hub, 1, "Bob")
+    assert come(hub, "Carol") == []  # nobody is here
+    join(hub, 0)
+    joined = PresencePush(room="Room", user="Bob", state="joined", count=2)
+    assert come(hub, "Bob") == [({0}, joined)]
+    assert come(hub, "Bob") == []
+    assert hub.present(ROOM) == (2, ["Anna", "Bob"])
+    # Bob has a device here, too: still one Bob.
+    assert flat(join(hub, 1)) == []
+    assert go(hub, "Bob") == []
+    assert hub.present(ROOM) == (2, ["Anna", "Bob"])
+    assert come(hub, "Bob") == []
+    assert flat(hub.leave(1, "room")) == []
+    left = PresencePush(room="Room", user="Bob", state="left", count=1)
+    assert go(hub, "Bob") == [({0}, left)]
+    assert go(hub, "Bob") == []
+    assert [(room.room, room.count) for room in hub.rooms(9)] == [("Room", 1)]
+
+
+def test_a_room_is_big_with_users_elsewhere(hub: Hub) -> None:
+    connect(hub, 0, "Anna")
+    join(hub, 0)
+    hub.counts()
+    assert len(come(hub, "b", "c", "d", "e")) == 2
+    assert flat(hub.counts()) == [({0}, PresencePush(room="Room", count=5))]
+    assert go(hub, "b") == []
+    assert flat(hub.counts()) == [({0}, PresencePush(room="Room", count=4))]
+    assert hub.rooms(9)[0].count == 4
+
+
+def test_nothing_is_kept_of_others_where_nobody_is_left_or_the_log_began_anew(hub: Hub) -> None:
+    connect(hub, 0, "Anna")
+    for _ in range(2):
+        join(hub, 0)
+        come(hub, "Bob", "Carol")
+        hub.leave(0, "room")
+        assert not hub._ranks
+        assert ROOM not in hub._channels
+    join(hub, 0)
+    come(hub, "Anna", "Bob")
+    hub.reset(ROOM)
+    assert hub.present(ROOM) == (1, ["Anna"])
+    hub.disconnect(0)
+    assert not hub._ranks
+
+
+class Told:
+    """What the hub tells other processes."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, Log, str]] = []
+
+    def follow(self, log: Log) -> None:
+        self.said.append(("follow", log, ""))
+
+    def unfollow(self, log: Log) -> None:
+        self.said.append(("unfollow", log, ""))
+
+    def enter(self, room: Log, user: Name) -> None:
+        self.said.append(("enter", room, user.text))
+
+    def leave(self, room: Log, user: Name) -> None:
+        self.said.append(("leave", room, user.text))
+
+    def type(self, log: Log, user: Name) -> None:
+        self.said.append(("type", log, user.text))
+
+    def take(self) -> list[tuple[str, Log, str]]:
+        said, self.said = self.said, []
+        return said
+
+
+def test_what_others_are_told() -> None:
+    told = Told()
+    hub = Hub(Limits(), told)
+    inbox = inbox_log("anna")
+    for connection in range(2):
+        connect(hub, connection, "Anna")
+        join(hub, connection)
+    assert told.take() == [("follow", inbox, ""), ("follow", ROOM, ""), ("enter", ROOM, "Anna")]
+    hub.typing_in(0, "room", 1.0)
+    hub.typing_in(1, "room", 1.5)
+    for to, now in ("bob", 1.0), ("bob", 1.9), ("anna", 2.0), ("bob", 2.0):
+        hub.typing_to(0, to, now)
+    bob = inbox_log("bob")
+    assert told.take() == [("type", ROOM, "Anna"), ("type", bob, "Anna"), ("type", bob, "Anna")]
+    hub.leave(0, "room")
+    assert told.take() == []
+    hub.disconnect(1)
+    hub.disconnect(0)
+    assert told.take() == [
+        ("leave", ROOM, "Anna"),
+        ("unfollow", ROOM, ""),
+        ("unfollow", inbox, ""),
+    ]
+
+
+def test_typing_at_other_processes(hub: Hub) -> None:
+    for connection, user in enumerate(("Anna", "Bob")):
+        connect(hub, connection, user)
+        join(hub, connection)
+    push = TypingPush(room="Room", user="Anna")
+    assert flat(hub.typing_elsewhere(ROOM, name("Anna"), 1.0)) == [({1}, push)]
+    assert hub.typing_elsewhere(ROOM, name("Anna"), 1.9) == []
+    assert hub.typing_in(0, "room", 1.9) == []  # one Anna
+    direct = TypingPush(to="Bob", user="Carol")
+    assert flat(hub.typing_elsewhere(inbox_log("bob"), name("Carol"), 1.0)) == [({1}, direct)]
+    assert hub.typing_elsewhere(inbox_log("nobody"), name("Carol"), 1.0) == []
+
+
 def test_members_are_sorted_and_at_most_two_hundred() -> None:
     hub = Hub(Limits())
     for connection in range(250):

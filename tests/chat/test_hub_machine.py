@@ -68,6 +68,8 @@ class Views(RuleBasedStateMachine):
         self.next = 0
         self.now = 0.0
         self.typed: dict[tuple[str, Log], float] = {}
+        # Who is in a room at other processes, and what the hub was told of that.
+        self.elsewhere: dict[Log, set[str]] = {log: set() for log in self.logs}
 
     # --- The model --------------------------------------------------------------------------
 
@@ -76,7 +78,8 @@ class Views(RuleBasedStateMachine):
         return next(text for text in names if name(text).key == log.key)
 
     def present(self, log: Log) -> set[str]:
-        return {client.user for client in self.clients.values() if log in client.seen}
+        here = {client.user for client in self.clients.values() if log in client.seen}
+        return here | self.elsewhere[log]
 
     def deliver(self, deliveries: list[Delivery]) -> None:
         for to, pushes in deliveries:
@@ -176,6 +179,7 @@ class Views(RuleBasedStateMachine):
             assert before == client.known.get(log)
             if before is not None:
                 self.hub.settle(number, log, before)
+            self.forget_unfollowed()
             return
         deliveries = []
         if log.kind == "room":
@@ -213,12 +217,24 @@ class Views(RuleBasedStateMachine):
             if log in client.known or log in client.reading
         }
         gone = self.hub.reset(log)
+        self.elsewhere[log].clear()
         assert len(gone) == len(set(gone))
         assert set(gone) == followers
         for number in gone:
             self.clients[number].lost.add(log)
         self.logs[log].number += 1
         self.logs[log].offset = offset
+
+    @rule(user=st.sampled_from((*USERS, "Dora")), room=st.sampled_from(ROOMS), comes=st.booleans())
+    def happen_elsewhere(self, user: str, room: str, comes: bool) -> None:
+        """Heard of for as long as somebody here is in the room, or about to be."""
+        log = room_log(name(room).key)
+        if log in self.hub._channels:
+            (self.elsewhere[log].add if comes else self.elsewhere[log].discard)(user)
+        changed = [name(user)]
+        self.deliver(
+            self.hub.present_elsewhere(log, changed if comes else [], [] if comes else changed)
+        )
 
     @precondition(lambda self: any(self.clients[n].seen for n in self.open_clients()))
     @rule(data=st.data())
@@ -230,6 +246,12 @@ class Views(RuleBasedStateMachine):
             return
         del client.known[log], client.seen[log]
         self.deliver(self.hub.leave(number, log.key))
+        self.forget_unfollowed()
+
+    def forget_unfollowed(self) -> None:
+        for log, users in self.elsewhere.items():
+            if log not in self.hub._channels:
+                users.clear()
 
     @precondition(lambda self: bool(self.clients))
     @rule(data=st.data())
@@ -237,6 +259,7 @@ class Views(RuleBasedStateMachine):
         number = self.pick(data, self.clients)
         del self.clients[number]
         self.deliver(self.hub.disconnect(number))
+        self.forget_unfollowed()
 
     @precondition(lambda self: bool(self.open_clients()))
     @rule(data=st.data(), wait=st.floats(0, 2), room=st.sampled_from(ROOMS))
@@ -287,8 +310,8 @@ class Views(RuleBasedStateMachine):
     @invariant()
     def rooms_are_listed(self) -> None:
         listed = [(room.room, room.count) for room in self.hub.rooms(10)]
-        present = {self.shown(log): len(self.present(log)) for log in self.logs}
-        assert dict(listed) == {shown: count for shown, count in present.items() if count}
+        joined = {log for client in self.clients.values() for log in client.seen}
+        assert dict(listed) == {self.shown(log): len(self.present(log)) for log in joined}
         assert [count for _, count in listed] == sorted(dict(listed).values(), reverse=True)
 
     @invariant()

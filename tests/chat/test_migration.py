@@ -51,13 +51,28 @@ INSERT INTO entries VALUES
     (1, 1, 1, 2, 'psst', 1002, 'm2'), (2, 1, 1, 2, 'psst', 1002, 'm2'),
     (1, 2, 1, 1, 'note', 1003, 'm3');
 """
-OLDER = {1: VERSION_1}
+# What version 2 added.
+VERSION_2 = """
+CREATE TABLE trimmed (
+    log INTEGER NOT NULL REFERENCES logs, sender INTEGER NOT NULL REFERENCES logs,
+    id TEXT NOT NULL, offset INTEGER NOT NULL, recipient INTEGER REFERENCES logs,
+    digest BLOB NOT NULL, time INTEGER NOT NULL, until INTEGER, PRIMARY KEY (log, sender, id)
+) WITHOUT ROWID;
+CREATE INDEX trimmed_by_end ON trimmed (until) WHERE until IS NOT NULL;
+PRAGMA user_version = 2;
+"""
+OLDER = {1: VERSION_1, 2: VERSION_1 + VERSION_2}
+
+# What the last statement makes of the migration from each of them.
+LAST = {1: "trimmed_by_end", 2: "recent_by_offset"}
 
 
 def build(path: Path, version: int) -> None:
     connection = sqlite3.connect(path)
     connection.executescript(OLDER[version])
     connection.close()
+    if version > 1:
+        Path(f"{path}-mark").write_text("5\n")  # or it would pass for one from elsewhere
 
 
 def pragma(path: Path, name: str) -> object:
@@ -145,16 +160,17 @@ async def test_a_migration_that_fails_leaves_the_database_as_it_was(
     path = tmp_path / "chat.db"
     build(path, version)
     connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE trimmed_by_end (x)")  # in the way of the last statement
+    in_the_way = LAST[version]
+    connection.execute(f"CREATE TABLE {in_the_way} (x)")
     connection.close()
     before = shape(path)
-    with pytest.raises(CannotOpen, match="trimmed_by_end"):
+    with pytest.raises(CannotOpen, match=in_the_way):
         async with SQLiteBackend(path).open(Record()):
             pass
     assert pragma(path, "user_version") == version
     assert shape(path) == before
     connection = sqlite3.connect(path)
-    connection.execute("DROP TABLE trimmed_by_end")
+    connection.execute(f"DROP TABLE {in_the_way}")
     connection.close()
     async with SQLiteBackend(path).open(Record()):
         pass

@@ -339,10 +339,10 @@ async def test_a_new_life_on_demand(redis: RedisServer, tmp_path: Path) -> None:
 async def test_trimmed_further_than_a_process_is(redis: RedisServer, tmp_path: Path) -> None:
     """It cannot go on without a hole: those who follow there have to resume."""
     async with process(redis.url, tmp_path) as one:
-        page = "read", "room", "room"
+        page = "news", "room", "room"
         questions = one.backend._news.questions([LOG])
         reply = [b"page", one.backend._news.epoch(LOG).encode(), b"5", b"7", []]
-        assert questions[0][2][:3] == [*page]
+        assert questions[0][2][1][:3] == [*page]
         one.backend._news.take(questions, [reply])
         assert (one.lost, one.announced) == ([LOG], [])
 

@@ -83,6 +83,120 @@ async def test_two_processes_are_one_chat(tmp_path: Path, own: RedisServer) -> N
                 assert (await again.push("direct"))["text"] == "note"
 
 
+async def until_told(client: ChatClient, state: str, *names: str) -> None:
+    """Until the client was told that all of these joined, or left."""
+    told: set[str] = set()
+    with trio.fail_after(60):
+        while not told.issuperset(names):
+            push = await client.push("presence")
+            if push["state"] == state:
+                told.add(push["user"])
+
+
+async def test_presence_is_of_all_processes(tmp_path: Path, own: RedisServer) -> None:
+    async with two(tmp_path, own) as (one, other):
+        async with one.client() as anna, other.client() as bob, other.client() as phone:
+            await user(anna, "Anna")
+            join = await user(bob, "Bob")
+            assert (join["count"], join["members"]) == (2, ["Anna", "Bob"])
+            push = await anna.push("presence")
+            assert (push["user"], push["state"], push["count"]) == ("Bob", "joined", 2)
+            # Anna's phone at the other process is the same Anna.
+            join = await user(phone, "Anna")
+            assert (join["count"], join["members"]) == (2, ["Anna", "Bob"])
+            await anna.ok("leave", room="r")
+            await anna.connection.aclose()
+            rooms = (await bob.ok("rooms"))["rooms"]
+            assert [(room["room"], room["count"]) for room in rooms] == [("r", 2)]
+            await phone.ok("leave", room="r")
+            await until_told(bob, "left", "Anna")
+            assert bob.pushes == []
+        async with one.client() as carol, other.client() as bob:
+            await user(bob, "Bob")
+            await carol.hello("Carol")
+            with trio.fail_after(60):
+                while True:  # whom Redis has not heard of yet
+                    rooms = (await carol.ok("rooms"))["rooms"]
+                    if [(room["room"], room["count"]) for room in rooms] == [("r", 1)]:
+                        break
+                    await trio.sleep(0.01)
+
+
+async def test_typing_is_heard_at_other_processes(tmp_path: Path, own: RedisServer) -> None:
+    async with two(tmp_path, own) as (one, other), one.client() as anna, other.client() as bob:
+        await user(anna, "Anna")
+        await user(bob, "Bob")
+
+        async def write() -> None:
+            while True:  # until somebody heard it: it may get lost
+                for place in {"room": "r"}, {"to": "Bob"}:
+                    await anna.connection.send_message(json.dumps({"type": "typing", **place}))
+                await trio.sleep(0.1)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            places: set[str] = set()
+            with trio.fail_after(60):
+                while places != {"room r", "to Bob"}:
+                    push = await bob.push("typing")
+                    assert push["user"] == "Anna"
+                    places |= {f"{key} {push[key]}" for key in ("room", "to") if key in push}
+            nursery.cancel_scope.cancel()
+        await anna.sync()
+        assert not [push for push in anna.pushes if push["type"] == "typing"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_who_was_at_a_process_that_ends_has_left(
+    tmp_path: Path, own: RedisServer, number: signal.Signals
+) -> None:
+    """At once where it could say so, else when the others have not heard of it for a while."""
+    async with two(tmp_path, own) as (one, other), other.client() as bob:
+        await user(bob, "Bob")
+        async with one.client() as anna, one.client() as carol:
+            await user(anna, "Anna")
+            await user(carol, "Carol")
+            await until_told(bob, "joined", "Anna", "Carol")
+            await one.end(number)
+            await until_told(bob, "left", "Anna", "Carol")
+        join = await bob.ok("join", room="r")
+        assert (join["count"], join["members"]) == (1, ["Bob"])
+
+
+async def test_presence_when_redis_lost_everything(tmp_path: Path, own: RedisServer) -> None:
+    async with two(tmp_path, own) as (one, other):
+        for life in range(2):
+            async with one.client() as anna, other.client() as bob:
+                await user(anna, "Anna")
+                join = await user(bob, "Bob")
+                assert join["members"] == ["Anna", "Bob"]
+                if not life:
+                    own.ask("FLUSHALL")
+                    for client in anna, bob:
+                        with trio.fail_after(60):
+                            assert await client.closed() == 1012
+
+
+async def test_a_big_room_over_processes(tmp_path: Path, own: RedisServer) -> None:
+    """Above the limit only the number is told, and it is that of all processes."""
+    options = "--engine", own.url, "--log-level", "error", "--presence-limit", "1"
+    async with (
+        serving(tmp_path, *options) as one,
+        serving(tmp_path, *options) as other,
+        one.client() as anna,
+        other.client() as bob,
+        other.client() as carol,
+    ):
+        await user(anna, "Anna")
+        await user(bob, "Bob")
+        join = await user(carol, "Carol")
+        assert (join["count"], join["members"]) == (3, ["Anna", "Bob", "Carol"])
+        with trio.fail_after(60):
+            while (push := await anna.push("presence"))["count"] != 3:
+                pass
+        assert "user" not in push
+
+
 async def test_a_redis_that_is_killed(tmp_path: Path, own: RedisServer) -> None:
     """Requests are answered, connections stay, and nothing acknowledged is lost."""
     async with two(tmp_path, own) as (one, other), one.client() as anna, other.client() as bob:

@@ -3,75 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
-from chat.checker import Whole
-from chat.process import Server, serving
-from chat.prover import (
-    DEVICES,
-    POSTERS,
-    READERS,
-    ROOMS,
-    Device,
-    Poster,
-    World,
-    _all,
-    _hello,
-    _read_whole,
-    _start,
-    summary,
-)
-from chat.redis_server import RedisServer, redis_server
-
-PROCESSES = 3
-ALWAYS = "--appendonly", "yes", "--appendfsync", "always"
-
-
-class SharedWorld(World):
-    """Several servers; whoever connects gets any of them."""
-
-    def __init__(self, folder: Path, seed: int, redis: RedisServer) -> None:
-        self.servers: list[Server] = []
-        super().__init__(folder, seed)
-        self.redis = redis
-
-    @property
-    def server(self) -> Server | None:
-        return self.chance.choice(self.servers) if self.servers else None
-
-    @server.setter
-    def server(self, server: Server | None) -> None:
-        assert server is None  # there is none yet
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Server]:
-        arguments = "--rate", "0", "--log-level", "error", "--engine", self.redis.url
-        async with serving(self.folder, *arguments) as server, trio.open_nursery() as nursery:
-            nursery.start_soon(self._listen_to, server)
-            self.servers.append(server)
-            self._up.set()
-            try:
-                yield server
-            finally:
-                self.servers.remove(server)
-                if not self.servers:
-                    self._up = trio.Event()
-                server.process.kill()
-
-    async def all_up(self) -> None:
-        """Wait for every process: one that starts while Redis is away says so and ends."""
-        with trio.fail_after(60):
-            while len(self.servers) < PROCESSES:  # noqa: ASYNC110
-                await trio.sleep(0.01)
-
-    async def keep_running(self) -> None:
-        """A server, and another one when it was killed."""
-        while True:
-            async with self.running() as server:
-                await trio.to_thread.run_sync(server.process.wait, abandon_on_cancel=True)
+from chat.prover import summary
+from chat.redis_server import redis_server
+from chat.shared_prover import ALWAYS, Faults, SharedWorld, prove
 
 
 async def _kill_redis(world: SharedWorld) -> None:
@@ -91,20 +28,11 @@ async def _cut_connections(world: SharedWorld) -> None:
         await trio.to_thread.run_sync(world.redis.ask, "CLIENT", "KILL", "TYPE", kind)
 
 
-async def _kill_a_process(world: SharedWorld) -> None:
-    victim = world.chance.choice(world.servers)
-    victim.process.kill()
-    with trio.fail_after(60):
-        while victim in world.servers:  # noqa: ASYNC110
-            await trio.sleep(0.01)
-    await world.all_up()
-
-
-FAULTS: dict[str, Callable[[SharedWorld], Awaitable[None]]] = {
+FAULTS: Faults = {
     "redis killed": _kill_redis,
     "redis paused": _pause_redis,
     "connections cut": _cut_connections,
-    "process killed": _kill_a_process,
+    "process killed": SharedWorld.kill_one,
 }
 
 
@@ -113,40 +41,8 @@ async def test_nothing_is_lost_or_repeated_between_processes(tmp_path: Path) -> 
     folder.mkdir()
     with redis_server(folder, *ALWAYS) as redis:
         world = SharedWorld(tmp_path, 5, redis)
-        await prove(world)
+        await prove(world, FAULTS)
     assert world.checker.complaints == [], summary(world)
     assert all(world.counts[fault] for fault in FAULTS), summary(world)
     assert world.checker.acknowledged > 100, summary(world)
     assert world.checker.seen > world.checker.acknowledged, summary(world)
-
-
-async def prove(world: SharedWorld) -> None:
-    posters = [Poster(world, number) for number in range(POSTERS)]
-    users = [f"Reader{number}" for number in range(READERS)]
-    devices = [Device(world, user, number) for user in users for number in range(DEVICES)]
-    async with trio.open_nursery() as clients:
-        for _ in range(PROCESSES):
-            clients.start_soon(world.keep_running)
-        await world.all_up()
-        for user in users:  # before anybody sends to them
-            async with world.client() as client:
-                await _hello(client, user)
-        acknowledged = [_start(clients, world, poster.visit) for poster in posters]
-        read = [_start(clients, world, device.visit, device.is_slow) for device in devices]
-        for fault in [*FAULTS, *FAULTS]:
-            await trio.sleep(world.chance.uniform(0.2, 1))
-            await FAULTS[fault](world)
-            world.counts[fault] += 1
-        await trio.sleep(1)
-        world.is_posting = False
-        if await _all(acknowledged):
-            logs: dict[str, Whole] = {}
-            for user in (*users, *(poster.user for poster in posters)):
-                logs |= await _read_whole(world, user, () if logs else ROOMS)
-            world.ends = {log: whole.end for log, whole in logs.items()}
-            if not await _all(read):
-                world.checker.complain("not every reader came to the end")
-            world.checker.finish(logs, may_trim=False)
-        else:
-            world.checker.complain("not every message could be acknowledged")
-        clients.cancel_scope.cancel()

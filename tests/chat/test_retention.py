@@ -16,6 +16,7 @@ from chat.redis_server import kind_of
 from trio.testing import MockClock
 
 from wscore.chat import ChatServer
+from wscore.chat.backends import recent
 from wscore.chat.backends.base import (
     Backend,
     Claim,
@@ -80,26 +81,33 @@ class Store:
             self._clock.jump(ROUND)
         pytest.fail(f"{log} starts at {page.start}, not at {start}")
 
+    async def _start(self, room: Name) -> int:
+        return (await self.backend.read_after(room_log(room.key), 0, 0, 0)).start
+
     async def round(self) -> None:
         """Let a whole round of trimming pass; the first one found may have been under way."""
         await self._round()
         await self._round()
 
     async def _round(self) -> None:
-        """Let trimming get to a log that was made after all others."""
-        marker = Name(f"marker-{next(_markers)}", "marker")
-        batch = [PostTo("anna", marker.key, "x", str(n), LONG_AGO) for n in range(20)]
-        await self.backend.write([OpenRoom(marker), *batch])
+        """Let trimming get to one log, which is the same each time: to all others in between."""
+        marker = Name("marker", "marker")
+        ids = [f"marker-{next(_markers)}" for _ in range(20)]
+        await self.do(OpenRoom(marker))
+        start = await self._start(marker)
+        await self.backend.write([PostTo("anna", marker.key, "x", id, LONG_AGO) for id in ids])
         for _ in range(20_000):
-            if (await self.backend.read_after(room_log(marker.key), 0, 0, 0)).start > 1:
+            if await self._start(marker) > start:
                 return
             self._clock.jump(ROUND)
         pytest.fail("nothing was trimmed")
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def kind(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["memory", "sqlite", "sqlite, merging", "redis", "redis_cluster"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What back-end there is to be: a kind, or the URL of a Redis."""
+    if request.param == "sqlite, merging":
+        monkeypatch.setattr(recent, "_MOST", 2)
     return kind_of(request)
 
 

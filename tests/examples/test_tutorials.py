@@ -549,6 +549,18 @@ def test_room_chat_shares_groups_through_redis(tmp_path: Path) -> None:
         for text in ("hello", "", "你好"):
             one.send(text)
             assert one.recv(timeout=10) == two.recv(timeout=10) == text
+            one.send(b"no text")
+        silent(one, two, other)
+        # Both say much at once: everybody gets all of it, in one order.
+        for n in range(50):
+            one.send(f"one {n}")
+            two.send(f"two {n}")
+        said = [one.recv(timeout=10) for _ in range(100)]
+        assert said == [two.recv(timeout=10) for _ in range(100)]
+        for name in "one", "two":
+            assert [text for text in said if text.startswith(name)] == [
+                f"{name} {n}" for n in range(50)
+            ]
         silent(one, two, other)
         redis.close()
         two.send("nobody hears this, and its sender is told")
@@ -556,3 +568,5 @@ def test_room_chat_shares_groups_through_redis(tmp_path: Path) -> None:
             two.recv(timeout=30)
         assert two.close_code == 1013
         silent(one)
+        with pytest.raises(InvalidStatus, match="503"):
+            visit(addresses[0], path)

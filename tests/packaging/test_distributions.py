@@ -34,7 +34,10 @@ LEFT_BEHIND = shutil.ignore_patterns(
 )
 #: A compiler that always fails.
 # The modules of the compiled twin, as their paths are in the package and below `src_cython`.
-COMPILED = {f"wscore/_{name}_c" for name in ("primitives", "events", "decoder", "framing", "flow")}
+COMPILED = {
+    f"wscore/_{name}_c"
+    for name in ("primitives", "events", "decoder", "framing", "queue", "flow", "fanout")
+}
 SOURCES = (".py", ".pyx", ".pxd", ".c", ".h")
 NO_COMPILER = {"CC": "false", "CXX": "false"}
 

@@ -31,6 +31,7 @@ sys.path.append(str(ROOT))  # at the end: wscore itself stays the installed one
 
 from benchmarks import load  # noqa: E402
 from benchmarks.load import Load, LoadError, LoadUnavailable, build  # noqa: E402
+from benchmarks.servers import send_loop  # noqa: E402
 
 try:
     build()
@@ -333,6 +334,7 @@ def test_it_compiles_without_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(load, "FOLDER", tmp_path)
     monkeypatch.setenv("CC", "cc -Wall -Wextra -Werror")
     assert load.can_deflate()
+    assert os.access(load.built("send_loop", [send_loop.SOURCE]), os.X_OK)
 
 
 def test_a_folder_that_cannot_be_written_to_is_not_needed(
@@ -368,6 +370,46 @@ def test_a_chat_that_answers_is_asked_and_posted_to() -> None:
         assert 0 < done.p50 <= done.p99 < done.seconds
         pushes = '{"type":"ok","id":"$","messages":[{"type":"message","offset":8},'
         assert load.follow(2, pushes + '{"type":"message","offset":9}]}').done == 2
+
+
+SOCKET_IO = "/socket.io/?EIO=4&transport=websocket"
+
+
+def test_a_chat_that_speaks_socket_io_is_asked_and_posted_to() -> None:
+    with running() as (load, _):
+        load.open(10, SOCKET_IO)
+        assert load.ask(0, 10, "40").done == 10
+        done = load.post(0, 7, 500, "43$[]")
+        assert done.done == 500
+        assert 0 < done.p50 <= done.p99 < done.seconds
+
+
+@pytest.mark.parametrize(
+    ("request_", "complaint"),
+    [
+        ('44{"message":"no"}', "an error"),
+        ("437$[]", "an answer to something else"),
+        ('43$[{"type":"message","offset":7}]', "offset 7 after 7"),
+    ],
+)
+def test_a_chat_that_speaks_socket_io_wrong_is_found(request_: str, complaint: str) -> None:
+    with running() as (load, _):
+        load.open(2, SOCKET_IO)
+        with pytest.raises(LoadError, match=complaint):
+            load.post(0, 2, 20, request_)
+
+
+def test_pings_of_engine_io_are_answered() -> None:
+    sent: list[bytes] = []
+
+    def ping_first(frame: bytes, number: int) -> bytes:
+        sent.append(frame)
+        return b"\x81\x012" + frame if number == 0 else frame
+
+    with running(change=ping_first) as (load, _):
+        load.open(1, SOCKET_IO)
+        assert load.post(0, 1, 50, "43$[]").pings == 1
+    assert sent.count(b"\x81\x013") == 1  # the peer sends back what it gets
 
 
 @pytest.mark.parametrize(

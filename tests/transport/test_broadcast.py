@@ -257,6 +257,35 @@ async def test_a_member_with_nothing_unsent_gets_any_size(new_sockets, nursery):
     assert (await peer.receive()).close == (1013, "too slow")
 
 
+async def test_who_is_named_twice_gets_it_twice(new_sockets, nursery):
+    (one, other), (peer, _) = await members(new_sockets, 2)
+    result = broadcast([one, other, one], "x")
+    assert (result.delivered, result.queued) == (3, 0)
+    assert [(await peer.receive()).payload for _ in range(2)] == [b"x", b"x"]
+    (slow,), (late,) = await members(new_sockets, 1, buffer=4096)
+    result = broadcast([slow, slow], bytes(50_000))
+    assert (result.delivered, result.queued, result.skipped, result.cut) == (0, 2, 0, ())
+    assert [(await late.receive()).payload for _ in range(2)] == [bytes(50_000)] * 2
+
+
+async def test_a_crowd_of_all_kinds(new_sockets, nursery):
+    """More than are sent to in one go; of those in the middle each is in another way."""
+    crowd, peers = await members(new_sockets, 150)
+    (slow,), (late,) = await members(new_sockets, 1, buffer=4096)
+    streamed, streamed_peer = await server_and_peer()
+    client, client_peer = await client_and_peer(new_sockets())
+    await peers[70].stream.aclose()
+    await wait_all_tasks_blocked()
+    crowd[71].close_nowait(4000)
+    everybody = [*crowd[:60], slow, streamed, client, *crowd[60:]]
+    for size in (60_000, 100):
+        result = broadcast(everybody, bytes(size))
+        # The stream and the slow one queue; the closed one and the lost one are skipped.
+        assert (result.delivered, result.queued, result.skipped) == (149, 2, 2)
+    for peer in [*peers[:70], *peers[72:], late, streamed_peer, client_peer]:
+        assert [len((await peer.receive()).payload) for _ in range(2)] == [60_000, 100]
+
+
 async def test_lost_members_are_skipped(new_sockets):
     connections, peers = await members(new_sockets, 3)
     await peers[1].stream.aclose()  # nobody has noticed yet

@@ -104,6 +104,24 @@ async def test_a_call_is_awaited_once():
         waiting.send(None)
 
 
+async def test_a_call_that_is_kept_does_not_become_another():
+    connection, peer = await server_and_peer()
+    await peer.send(*[(TEXT, b"%d" % number) for number in range(3)])
+    first = connection.get_message()
+    assert await first == "0"
+    second = connection.get_message()
+    assert second is not first
+    with pytest.raises(RuntimeError, match="already awaited"):
+        await first
+    sending = connection.send_message("x")
+    assert await second == "1"
+    await sending
+    assert await connection.get_message() == "2"
+    for call in (first, second, sending):
+        with pytest.raises(RuntimeError, match="already awaited"):
+            await call
+
+
 async def test_a_call_that_waited_is_awaited_once():
     connection, peer = await server_and_peer()
     call = connection.get_message()

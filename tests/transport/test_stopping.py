@@ -436,6 +436,24 @@ async def test_aclose_waits_for_handlers_in_their_own_nursery_too(nursery, autoj
         assert trio.current_time() - begin == pytest.approx(2)
 
 
+async def test_a_closed_handler_nursery_ends_the_server(caplog):
+    """Nobody could serve: it returns, and refuses whoever comes."""
+    async with trio.open_nursery() as handlers:
+        pass
+    listener = MemoryListener()
+    server = WebSocketServer(hold, [listener], handler_nursery=handlers)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        peers = [listener.connect() for _ in range(2)]
+    for peer in peers:
+        with pytest.raises(trio.BrokenResourceError):
+            await peer.stream.send_all(HANDSHAKE)
+    assert refuses(listener)
+    assert [record.getMessage() for record in errors(caplog)] == [
+        "the nursery of the handlers is closed: the server stops"
+    ]
+
+
 async def test_handler_may_close_its_own_server(nursery, autojump_clock, caplog):
     async def handler(request):
         connection = await request.accept()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import operator
+import os
 import socket
+import sys
 
 import pytest
 import trio
@@ -17,12 +20,11 @@ from transport.peer import (
     frame,
     server_and_peer,
     socket_pair,
-    take_frames,
     with_options,
 )
 from trio.testing import wait_all_tasks_blocked
 
-from wscore.trio import CloseReason, ConnectionClosed
+from wscore.trio import CloseReason, ConnectionClosed, broadcast
 from wscore.trio._options import Options
 from wscore.trio._session import Session
 from wscore.trio._socket_wire import SocketWire
@@ -30,49 +32,49 @@ from wscore.trio._socket_wire import SocketWire
 CLOSE = 0x8
 
 
-class CountingSocket:
-    """Counts what a connection asks of its socket."""
+#: Where `struct tcp_info` has how many segments with data were sent (linux/tcp.h).
+DATA_SEGMENTS_OUT = 156
 
-    def __init__(self, connection):
-        self._socket = connection._session.wire._socket
-        connection._session.wire._socket = self
-        self.sends = []
-        self.receives = 0
 
-    def send(self, data):
-        self.sends.append(bytes(data))
-        return self._socket.send(data)
+def tcp_pair():
+    """Two streams over TCP, which counts what it sends, unlike a socket pair."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    ends = [trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in (ours, theirs)]
+    return ends[0], ends[1]
 
-    def recv(self, size):
-        self.receives += 1
-        return self._socket.recv(size)
 
-    def __getattr__(self, name):
-        return getattr(self._socket, name)
+def segments_sent(sock):
+    """How many segments with data TCP sent: without Nagle's algorithm, one for each short write."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, DATA_SEGMENTS_OUT + 4)
+    return int.from_bytes(info[DATA_SEGMENTS_OUT:], sys.byteorder)
 
 
 # Joining replies
 
 
-async def test_replies_to_one_read_leave_in_one_write(new_sockets):
-    connection, peer = await server_and_peer(new_sockets())
-    sock = CountingSocket(connection)
-    async with trio.open_nursery() as nursery:
+@pytest.mark.parametrize("message", [b"%d", "grün %d".encode()])
+async def test_replies_to_one_read_leave_in_one_write(message):
+    ours, theirs = tcp_pair()
+    with socket.socket(fileno=os.dup(ours.socket.fileno())) as watched:
+        connection, peer = await server_and_peer((ours, theirs))
+        async with trio.open_nursery() as nursery:
 
-        @nursery.start_soon
-        async def echo():
-            async for message in connection:
-                await connection.send_message(message)
+            @nursery.start_soon
+            async def echo():
+                async for received in connection:
+                    await connection.send_message(received)
 
-        await wait_all_tasks_blocked()
-        await peer.send(*[(TEXT, b"%d" % number) for number in range(50)])
-        await wait_all_tasks_blocked()
-        assert len(sock.sends) == 1
-        assert len(take_frames(bytearray(sock.sends[0]))) == 50
-        assert [(await peer.receive()).payload for _ in range(50)] == [
-            b"%d" % number for number in range(50)
-        ]
-        nursery.cancel_scope.cancel()
+            await wait_all_tasks_blocked()
+            before = segments_sent(watched)
+            await peer.send(*[(TEXT, message % number) for number in range(50)])
+            replies = [(await peer.receive()).payload for _ in range(50)]
+            assert replies == [message % number for number in range(50)]
+            assert segments_sent(watched) - before == 1
+            nursery.cancel_scope.cancel()
+    await theirs.aclose()
+    await connection.aclose()
 
 
 async def test_a_joined_reply_does_not_wait_for_its_handler(new_sockets, autojump_clock):
@@ -87,13 +89,64 @@ async def test_a_joined_reply_does_not_wait_for_its_handler(new_sockets, autojum
     assert connection.bytes_unsent == 0
 
 
+async def test_joined_replies_that_the_system_takes_in_part_arrive_whole(new_sockets):
+    """Of every kind, with pongs and a broadcast between; the peer begins to read late."""
+    ours, theirs = new_sockets()  # ours takes little at once, and theirs all
+    ours.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    connection, peer = await server_and_peer((ours, theirs))
+    sent = [(TEXT, b"%d" % n * 99) if n % 3 else (BINARY, bytes([n]) * 300) for n in range(200)]
+    sent += [(TEXT, "grün".encode() * 70), (TEXT, b""), (BINARY, b"")]
+    count = 0
+
+    async def echo():
+        nonlocal count
+        async for message in connection:
+            await connection.send_message(message)
+            count += 1
+            if count == 100:
+                broadcast([connection], "to all")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(echo)
+        for begin in range(0, len(sent), 50):
+            nursery.start_soon(peer.send, *sent[begin : begin + 50], (PING, b"%d" % begin))
+            await wait_all_tasks_blocked()
+        received = [await peer.receive() for _ in range(len(sent) + 5 + 1)]
+        nursery.cancel_scope.cancel()
+    found = [(frame.opcode, frame.payload) for frame in received]
+    assert [data for data in found if data in sent] == sent
+    pongs = [payload for opcode, payload in found if opcode == PONG]
+    assert pongs == [b"0", b"50", b"100", b"150", b"200"]
+    messages = [data for data in found if data[0] != PONG]
+    assert messages.index((TEXT, b"to all")) == 100
+
+
+class NotingSocket:
+    """Notes the parts that a connection gives to its socket at once."""
+
+    def __init__(self, connection):
+        self._socket = connection._session.wire._socket
+        connection._session.wire._socket = self
+        self.parts = []
+
+    def sendmsg(self, parts):
+        self.parts.append(parts)
+        return self._socket.sendmsg(parts)
+
+    def __getattr__(self, name):
+        return getattr(self._socket, name)
+
+
 async def test_large_messages_are_sent_without_a_copy(new_sockets):
     connection, peer = await server_and_peer(new_sockets())
-    sock = CountingSocket(connection)
-    for message in (bytes(50_000), bytearray(50_000), memoryview(bytes(50_000))):
+    sock = NotingSocket(connection)
+    messages = [bytes(50_000), bytearray(50_000), memoryview(bytes(50_000))]
+    for message in messages:
         await connection.send_message(message)
         assert (await peer.receive()).payload == bytes(50_000)
-    assert sock.sends == []  # but in two parts
+    payloads = [payload for _header, payload in sock.parts]
+    assert len(payloads) == len(messages)
+    assert all(map(operator.is_, payloads, messages))
 
 
 # Turns
@@ -172,6 +225,17 @@ async def test_a_send_that_the_system_takes_in_part_goes_on(new_sockets):
         for message in messages:
             assert (await peer.receive()).payload == message
     assert connection.bytes_unsent == 0
+
+
+@pytest.mark.parametrize("size", [1, 1000, 65_536, 65_537, 10**6])
+async def test_whatever_is_read_at_once_all_is_read(new_sockets, size):
+    connection, peer = await server_and_peer(new_sockets(), receive_buffer_size=size)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.send, (TEXT, b"short"), (BINARY, bytes(range(250)) * 300))
+        assert await connection.get_message() == "short"
+        assert await connection.get_message() == bytes(range(250)) * 300
+    await peer.send((TEXT, b"last"), (CLOSE, close_payload(1000)))
+    assert [message async for message in connection] == ["last"]
 
 
 # Iteration

@@ -257,17 +257,14 @@ class Conversation:
     async def _rooms(self, request: protocol.Rooms) -> None:
         """List the rooms with most present, then others, that this user may join."""
         look = _LISTED_ROOMS if self._exchange.gate.is_open else _EXAMINED_ROOMS
-        found = self._hub.rooms(look)
-        if len(found) < look:
-            listed = {room.room for room in found}
-            quiet = await self._follower.read(self._exchange.backend.rooms(look))
-            found += [
-                protocol.RoomInfo(room.room.text, 0, room.offset)
-                for room in quiet
-                if room.room.text not in listed
-            ]
-        rooms = found if self._exchange.gate.is_open else await self._joinable(found[:look])
-        self._reply(protocol.RoomsOk(id=request.id, rooms=rooms[:_LISTED_ROOMS]))
+        known = await self._follower.read(self._exchange.backend.rooms(look))
+        rooms = {room.room: room for room in self._hub.rooms(look)}
+        for head in known:
+            name = head.room.text
+            rooms.setdefault(name, protocol.RoomInfo(name, head.present, head.offset))
+        found = sorted(rooms.values(), key=lambda room: -room.count)[:look]
+        listed = found if self._exchange.gate.is_open else await self._joinable(found)
+        self._reply(protocol.RoomsOk(id=request.id, rooms=listed[:_LISTED_ROOMS]))
 
     async def _joinable(self, rooms: Iterable[protocol.RoomInfo]) -> list[protocol.RoomInfo]:
         """Those that the user may join, as many as are listed."""

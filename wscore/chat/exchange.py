@@ -14,7 +14,7 @@ from .auth import Gate
 from .backends.base import Backend
 from .hub import Delivery, Hub, Publication
 from .journal import Journal, Replies
-from .model import Entry, Log
+from .model import Entry, Log, Name
 from .outbox import Outbox, push
 from .protocol import CloseCode, Limits, Push, encode, encode_entry
 
@@ -34,7 +34,7 @@ class Exchange:
         self.backend = backend
         self.limits = limits
         self.gate = gate
-        self.hub = Hub(limits, backend.follow, backend.unfollow)
+        self.hub = Hub(limits, backend)
         self.journal = Journal(backend, self._deliver_batch)
         self._announced: list[tuple[Log, Entry]] = []
         self._outboxes: dict[int, Outbox] = {}
@@ -79,6 +79,14 @@ class Exchange:
                 self._outboxes[connection].close(
                     CloseCode.RESTART, "a log began a new epoch: reconnect"
                 )
+
+    def present(self, room: Log, came: Collection[Name], left: Collection[Name]) -> None:
+        """Other processes say who is present there."""
+        self.deliver(self.hub.present_elsewhere(room, came, left))
+
+    def typing(self, log: Log, user: Name) -> None:
+        """Another process says who writes there."""
+        self.deliver(self.hub.typing_elsewhere(log, user, trio.current_time()))
 
     def deliver(self, deliveries: Iterable[Delivery]) -> None:
         """Send pushes to all who get them."""

@@ -105,8 +105,25 @@ class Follower:
             )
             if page.start <= after + 1:
                 return Slice(head, page.entries, after, gap=False)
+        elif not isinstance(position, UnsetType) and position.epoch == head.epoch:
+            await self._require_unknown(log, position.offset)
         page = await self.read(self._backend.read_before(log, head.offset + 1, self._limits.page))
         return Slice(head, page.entries, None, gap)
+
+    async def _require_unknown(self, log: Log, offset: int) -> None:
+        """See that a position that cannot be continued is not one that another process gave.
+
+        That one may be ahead of us, and the client would get again what it has.
+
+        Raises:
+            ChatError: ``unavailable``, we have to hear of it first.
+        """
+        head = self._hub.head(log)
+        if head is None or offset <= head.offset:
+            return
+        page = await self.read(self._backend.read_after(log, offset - 1, offset, 1))
+        if page.entries:
+            raise ChatError("unavailable", "this process is behind that position; try again")
 
     def _reaches(self, position: protocol.Position, head: Head) -> bool:
         """Whether a continuation from there to the end can be given, if it is still kept."""

@@ -1,4 +1,4 @@
-"""Who is where: rooms, presence, live subscriptions; imports `model` and `protocol`.
+"""Who is where: rooms, presence, live subscriptions; imports `channel`, `others`, `protocol`.
 
 No I/O, no clock, no trio: a command goes in, deliveries come out, and connections are numbers.
 
@@ -6,21 +6,24 @@ Rooms and inboxes are both channels: a channel knows where its log ends, who get
 once (*live*), and who is still being brought up to date from the store. One rule keeps every
 connection's view of a log free of holes and repeats: it goes live only at the moment its cursor
 equals the channel's offset, and both are looked at without a wait in between.
+
+Who is present is decided here, from the connections of this process and from what is heard of the
+others: a user is present in a room while there is a connection of theirs in it anywhere.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Literal, NamedTuple
 
+from .channel import TYPING_INTERVAL, Channel
 from .model import Entry, Head, Log, Name, inbox_log, room_log
+from .others import Alone, Others
 from .protocol import ChatError, Limits, PresencePush, Push, RoomInfo, TypingPush
 
 _LISTED_MEMBERS = 200
-_TYPING_INTERVAL = 1.0
-_TYPING_PRUNE = 64
 _ANYBODY = ""
 """Stands for all users of a big room; no name is empty."""
 
@@ -39,64 +42,14 @@ class Delivery(NamedTuple):
     pushes: Sequence[Push | Publication]
 
 
-class _Channel:
-    """A log that at least one connection follows or is about to."""
-
-    __slots__ = (
-        "cursors",
-        "epoch",
-        "joined",
-        "live",
-        "log",
-        "name",
-        "names",
-        "offset",
-        "typed",
-        "typed_room",
-    )
-
-    def __init__(self, log: Log) -> None:
-        self.log = log
-        self.name = ""
-        self.epoch: str | None = None
-        self.offset = 0
-        self.live: set[int] = set()
-        # Of connections that are not live: how far they are; None before their first slice.
-        self.cursors: dict[int, int | None] = {}
-        # Of a room: each present user's connections, and the sorted names of these users.
-        self.joined: dict[str, set[int]] = {}
-        self.names: list[str] = []
-        # When who was last said to write, and how many may be noted until old ones are dropped.
-        self.typed: dict[str, float] = {}
-        self.typed_room = _TYPING_PRUNE
-
-    def connections(self) -> Iterator[int]:
-        """All that have joined, live or behind."""
-        for connections in self.joined.values():
-            yield from connections
-
-    def others(self, user: Name) -> list[int]:
-        """All that have joined but those of this user."""
-        return [c for key, own in self.joined.items() if key != user.key for c in own]
-
-    def typing_due(self, key: str, now: float) -> bool:
-        """Whether a typing push of whom this stands for may be sent, and if so note it."""
-        if now - self.typed.get(key, -_TYPING_INTERVAL) < _TYPING_INTERVAL:
-            return False
-        if len(self.typed) >= self.typed_room:
-            recent = now - _TYPING_INTERVAL
-            self.typed = {key: at for key, at in self.typed.items() if at > recent}
-            self.typed_room = max(_TYPING_PRUNE, 2 * len(self.typed))
-        self.typed[key] = now
-        return True
-
-
 class _Connection:
-    __slots__ = ("logs", "user")
+    __slots__ = ("logs", "user", "wrote")
 
     def __init__(self, user: Name) -> None:
         self.user = user
         self.logs: set[Log] = set()
+        # To whom it last wrote who is not here, and when.
+        self.wrote: tuple[str, float] = "", 0
 
 
 class Hub:
@@ -104,24 +57,17 @@ class Hub:
 
     Args:
         limits: ``presence`` and ``joined`` are obeyed here.
-        follow: called with a log before anybody follows it,
-        unfollow: and when nobody does any more.
+        others: told which logs are followed here, and what users do here.
     """
 
-    def __init__(
-        self,
-        limits: Limits,
-        follow: Callable[[Log], None] = lambda log: None,
-        unfollow: Callable[[Log], None] = lambda log: None,
-    ) -> None:
+    def __init__(self, limits: Limits, others: Others | None = None) -> None:
         self._limits = limits
-        self._follow = follow
-        self._unfollow = unfollow
+        self._others = others or Alone()
         self._connections: dict[int, _Connection] = {}
-        self._channels: dict[Log, _Channel] = {}
+        self._channels: dict[Log, Channel] = {}
         self._recount: set[Log] = set()
         # Rooms by how many are present, so that to list the first ones costs no look at the rest.
-        self._ranks: dict[int, dict[Log, _Channel]] = {}
+        self._ranks: dict[int, dict[Log, Channel]] = {}
 
     # --- Connections ------------------------------------------------------------------------
 
@@ -197,6 +143,7 @@ class Hub:
         channel.cursors = dict.fromkeys(gone)
         channel.epoch = None
         channel.offset = 0
+        self._forget_others(channel)
         return gone
 
     def attach(self, connection: int, log: Log) -> None:
@@ -211,8 +158,8 @@ class Hub:
         logs.add(log)
         channel = self._channels.get(log)
         if channel is None:
-            channel = self._channels[log] = _Channel(log)
-            self._follow(log)
+            channel = self._channels[log] = Channel(log)
+            self._others.follow(log)
         if connection in channel.live:
             channel.live.remove(connection)
             channel.cursors[connection] = channel.offset
@@ -258,8 +205,9 @@ class Hub:
         channel.cursors.pop(connection, None)
         deliveries = self._exit(connection, channel)
         if not channel.live and not channel.cursors:
+            self._forget_others(channel)
             del self._channels[log]
-            self._unfollow(log)
+            self._others.unfollow(log)
             self._recount.discard(log)
         return deliveries
 
@@ -273,10 +221,10 @@ class Hub:
             channel.joined[user.key].add(connection)
             return []
         channel.joined[user.key] = {connection}
-        insort(channel.names, user.text)
-        return self._presence(channel, user, "joined")
+        self._others.enter(room, user)
+        return [] if user.key in channel.elsewhere else self._appear(channel, user)
 
-    def _exit(self, connection: int, channel: _Channel) -> list[Delivery]:
+    def _exit(self, connection: int, channel: Channel) -> list[Delivery]:
         user = self._connections[connection].user
         connections = channel.joined.get(user.key, set())
         if connection not in connections:
@@ -285,14 +233,47 @@ class Hub:
         if connections:
             return []
         del channel.joined[user.key]
+        self._others.leave(channel.log, user)
+        return [] if user.key in channel.elsewhere else self._disappear(channel, user)
+
+    def present_elsewhere(
+        self, room: Log, came: Collection[Name], left: Collection[Name]
+    ) -> list[Delivery]:
+        """These users have come to a room at other processes, or are there no longer."""
+        channel = self._channels.get(room)
+        if channel is None:
+            return []
+        deliveries: list[Delivery] = []
+        for user in came:
+            if user.key not in channel.elsewhere:
+                channel.elsewhere[user.key] = user.text
+                if user.key not in channel.joined:
+                    deliveries += self._appear(channel, user)
+        for user in left:
+            if channel.elsewhere.pop(user.key, None) and user.key not in channel.joined:
+                deliveries += self._disappear(channel, user)
+        return deliveries
+
+    def _forget_others(self, channel: Channel) -> None:
+        """Nothing is known any more of other processes, and nobody is left to be told."""
+        for key, text in channel.elsewhere.items():
+            if key not in channel.joined:
+                self._disappear(channel, Name(key, text))
+        channel.elsewhere.clear()
+
+    def _appear(self, channel: Channel, user: Name) -> list[Delivery]:
+        insort(channel.names, user.text)
+        return self._presence(channel, user, "joined")
+
+    def _disappear(self, channel: Channel, user: Name) -> list[Delivery]:
         del channel.names[bisect_left(channel.names, user.text)]
         return self._presence(channel, user, "left")
 
     def _presence(
-        self, channel: _Channel, user: Name, state: Literal["joined", "left"]
+        self, channel: Channel, user: Name, state: Literal["joined", "left"]
     ) -> list[Delivery]:
         """Tell the others; in a big room later, at a cost that does not grow with the room."""
-        count = len(channel.joined)
+        count = len(channel.names)
         self._rank(channel, count - 1 if state == "joined" else count + 1)
         if count > self._limits.presence:
             self._recount.add(channel.log)
@@ -301,15 +282,15 @@ class Hub:
         push = PresencePush(room=channel.name, user=user.text, state=state, count=count)
         return [Delivery(channel.others(user), [push])]
 
-    def _rank(self, channel: _Channel, before: int) -> None:
+    def _rank(self, channel: Channel, before: int) -> None:
         """Take note that another number of users is present than before."""
         if before:
             rank = self._ranks[before]
             del rank[channel.log]
             if not rank:
                 del self._ranks[before]
-        if channel.joined:
-            self._ranks.setdefault(len(channel.joined), {})[channel.log] = channel
+        if channel.names:
+            self._ranks.setdefault(len(channel.names), {})[channel.log] = channel
 
     def counts(self) -> list[Delivery]:
         """How many are in the big rooms that changed since; to be called once a second."""
@@ -318,7 +299,7 @@ class Hub:
         return [
             Delivery(
                 list(channel.connections()),
-                [PresencePush(room=channel.name, count=len(channel.joined))],
+                [PresencePush(room=channel.name, count=len(channel.names))],
             )
             for channel in channels
         ]
@@ -346,19 +327,22 @@ class Hub:
     def present(self, room: Log) -> tuple[int, list[str]]:
         """How many users are in a room, and the first of their names."""
         channel = self._channels[room]
-        return len(channel.joined), channel.names[:_LISTED_MEMBERS]
+        return len(channel.names), channel.names[:_LISTED_MEMBERS]
 
     @property
     def occupied(self) -> int:
-        """How many rooms have somebody present."""
+        """How many rooms have somebody present at this process."""
         return sum(bool(channel.joined) for channel in self._channels.values())
 
     def rooms(self, limit: int) -> list[RoomInfo]:
-        """The rooms with most present, at most ``limit``."""
+        """Of the rooms that somebody has joined here those with most present, at most ``limit``."""
         ranked = (
-            c for count in sorted(self._ranks, reverse=True) for c in self._ranks[count].values()
+            channel
+            for count in sorted(self._ranks, reverse=True)
+            for channel in self._ranks[count].values()
+            if channel.joined
         )
-        return [RoomInfo(c.name, len(c.joined), c.offset) for c in islice(ranked, limit)]
+        return [RoomInfo(c.name, len(c.names), c.offset) for c in islice(ranked, limit)]
 
     # --- Typing -----------------------------------------------------------------------------
 
@@ -368,19 +352,42 @@ class Hub:
         if channel is None or not self.follows(connection, channel.log):
             return []
         user = self._connections[connection].user
-        if not channel.typing_due(user.key, now):
-            return []
-        # Thousands who write would be heard by thousands: in a big room only one a second is.
-        is_big = len(channel.joined) > self._limits.presence
-        if is_big and not channel.typing_due(_ANYBODY, now):
-            return []
-        return [Delivery(channel.others(user), [TypingPush(room=channel.name, user=user.text)])]
+        deliveries = self._typing(channel, user, now)
+        if deliveries:
+            self._others.type(channel.log, user)
+        return deliveries
 
     def typing_to(self, connection: int, to: str, now: float) -> list[Delivery]:
         """Somebody writes to a user, given by their key; ``now`` is in seconds."""
-        channel = self._channels.get(inbox_log(to))
-        user = self._connections[connection].user
-        if channel is None or to == user.key or not channel.typing_due(user.key, now):
+        log = inbox_log(to)
+        channel = self._channels.get(log)
+        writer = self._connections[connection]
+        if to == writer.user.key:
             return []
-        others = [c for c in (*channel.live, *channel.cursors) if self.follows(c, channel.log)]
-        return [Delivery(others, [TypingPush(to=channel.name, user=user.text)])]
+        if channel is None:
+            whom, when = writer.wrote
+            if whom != to or now - when >= TYPING_INTERVAL:
+                writer.wrote = to, now
+                self._others.type(log, writer.user)
+            return []
+        deliveries = self._typing(channel, writer.user, now)
+        if deliveries:
+            self._others.type(log, writer.user)
+        return deliveries
+
+    def typing_elsewhere(self, log: Log, user: Name, now: float) -> list[Delivery]:
+        """At another process somebody writes; ``now`` is in seconds."""
+        channel = self._channels.get(log)
+        return [] if channel is None else self._typing(channel, user, now)
+
+    def _typing(self, channel: Channel, user: Name, now: float) -> list[Delivery]:
+        if not channel.typing_due(user.key, now):
+            return []
+        if channel.log.kind == "inbox":
+            own = [c for c in (*channel.live, *channel.cursors) if self.follows(c, channel.log)]
+            return [Delivery(own, [TypingPush(to=channel.name, user=user.text)])]
+        # Thousands who write would be heard by thousands: in a big room only one a second is.
+        is_big = len(channel.names) > self._limits.presence
+        if is_big and not channel.typing_due(_ANYBODY, now):
+            return []
+        return [Delivery(channel.others(user), [TypingPush(room=channel.name, user=user.text)])]

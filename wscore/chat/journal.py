@@ -12,6 +12,9 @@ from .backends.base import Backend, Command, Refused, Result, Unavailable
 logger = logging.getLogger("wscore.chat")
 
 _LARGEST_BATCH = 1000
+_QUIET_TURNS = 2
+"""Turns of the scheduler without a new command until nobody is about to submit one: what came in
+on a socket is read in one turn, and handled in the next."""
 
 Reply = tuple[int, str]
 """A connection's number, and what it is to be sent."""
@@ -36,6 +39,7 @@ class Journal:
         self._deliver = deliver
         self._queue: list[tuple[Command, Done]] = []
         self._arrival = trio.Event()
+        self._duration = 0.0
         self.is_writing = False
         """Whether a batch is on its way, after which ``deliver`` is called."""
 
@@ -67,12 +71,14 @@ class Journal:
         """Write until cancelled; a batch that is on its way to the store is finished first."""
         while True:
             await self._arrival.wait()
+            await self._gather()
             batch = self._queue[:_LARGEST_BATCH]
             del self._queue[:_LARGEST_BATCH]
             if not self._queue:
                 self._arrival = trio.Event()
             replies: list[Reply] = []
             self.is_writing = True
+            began = trio.current_time()
             try:
                 results = await self._write([command for command, _ in batch])
                 for (_, done), result in zip(batch, results, strict=True):
@@ -84,8 +90,24 @@ class Journal:
                         if reply is not None:
                             replies.append(reply)
             finally:
+                self._duration = trio.current_time() - began
                 self.is_writing = False
                 self._deliver(replies)
+
+    async def _gather(self) -> None:
+        """Let those who are about to submit do so, for as long as the last write took at most.
+
+        Whoever has just been answered comes again at the same time as all the others; with the
+        first of them alone in a batch, all others would wait for two writes.
+        """
+        deadline = trio.current_time() + self._duration
+        count, turns = 0, 0
+        while turns < _QUIET_TURNS and len(self._queue) < _LARGEST_BATCH:
+            if trio.current_time() >= deadline:
+                return
+            turns = turns + 1 if len(self._queue) == count else 0
+            count = len(self._queue)
+            await trio.lowlevel.checkpoint()
 
     async def _write(self, commands: list[Command]) -> list[Result]:
         refused: Result

@@ -35,6 +35,9 @@ class WatchedBackend:
         self.open = backend.open
         self.follow = backend.follow
         self.unfollow = backend.unfollow
+        self.enter = backend.enter
+        self.leave = backend.leave
+        self.type = backend.type
         self.read_after = backend.read_after
         self.read_before = backend.read_before
         self.rooms = backend.rooms

@@ -10,6 +10,7 @@ from wscore.trio import WebSocketConnection, WebSocketRequest, broadcast
 
 PAGE = page("Rooms", "/room/{group}/")
 groups: dict[str, set[WebSocketConnection]] = {}
+shared = None  # the way to other processes
 
 
 def deliver(group: str, text: str) -> None:
@@ -17,40 +18,43 @@ def deliver(group: str, text: str) -> None:
     broadcast(groups.get(group, ()), text)
 
 
-async def publish(group: str, text: str) -> bool:
-    """Send a text to everyone in a group; returns whether that could be done."""
-    deliver(group, text)
-    return True
+def lose(group: str) -> None:
+    """Some texts may not have come: who is here has to come anew."""
+    for connection in groups.get(group, ()):
+        connection.close_nowait(1012, "texts may be missing")
 
 
 async def chat(request: WebSocketRequest) -> None:
     """Serve one member of one group."""
     match segments(request):
-        case ["room", group]:
+        case ["room", group] if shared is None or await shared.enter(group):
             connection = await request.accept()
+        case ["room", group]:
+            return await request.reject(503)
         case _:
             return await request.reject(404)
     members = groups.setdefault(group, set())
     members.add(connection)
     try:
         async for text in connection:
-            if isinstance(text, str) and not await publish(group, text):
+            if shared is None and isinstance(text, str):
+                deliver(group, text)
+            elif shared and not await shared.publish(group, text):
                 await connection.aclose(1013, "try again later")
     finally:
         members.remove(connection)
         if not members:
             del groups[group]
+        if shared is not None:
+            shared.leave(group)
 
 
 if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("--redis", metavar="URL", help="like redis://localhost:6379/0")
     arguments = options.parse_args()
-    beside = []
     if arguments.redis:
         from wscore.examples._relay import Relay
 
-        relay = Relay(arguments.redis, deliver)
-        publish = relay.publish
-        beside.append(relay.run)
-    sys.exit(serve(chat, PAGE, arguments, *beside))
+        shared = Relay(arguments.redis, deliver, lose)
+    sys.exit(serve(chat, PAGE, arguments, *([shared.run] if shared else [])))

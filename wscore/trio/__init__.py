@@ -40,7 +40,8 @@ from ._errors import (
 from ._http import HTTPRequest, HTTPResponse
 from ._reconnect import WebSocketConnections
 from ._request import WebSocketRequest
-from ._server import WebSocketServer, serve_websocket, wrap_server_stream
+from ._server import WebSocketServer, serve_websocket
+from ._server_stream import wrap_server_stream
 from ._signals import serve_until_signal
 from ._stream import Endpoint
 from ._unix import open_unix_listener

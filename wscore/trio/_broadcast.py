@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NoReturn
 
 import trio
 
@@ -15,7 +16,8 @@ from wscore.frame_protocol import CloseReason, FrameProtocol
 
 from ._connection import WebSocketConnection
 from ._deadlines import current_deadlines
-from ._offer import Batch, Bounds, offer
+from ._flow import first_stranger, send_to_idle
+from ._offer import Batch, Bounds, note_unsent, offer
 
 #: Bytes that a member may have unsent.
 MAX_UNSENT_BROADCAST = 2**20
@@ -93,16 +95,18 @@ def broadcast(
     bounds = Bounds(max_unsent, max_unsent_messages)
     _check_close(code, reason)
     members = list(connections)
-    deadlines = current_deadlines()  # of this trio run
-    for connection in members:
-        if not isinstance(connection, WebSocketConnection):
-            raise TypeError(f"a member is a WebSocketConnection, not {type(connection).__name__}")
-        session = connection._session
-        if session._deadlines is not deadlines and session.closed is None:
-            raise RuntimeError(f"{connection} belongs to another trio run")
-    delivered = queued = skipped = 0
+    stranger = first_stranger(members, WebSocketConnection, current_deadlines())
+    if stranger >= 0:
+        _refuse(members[stranger])
+    delivered, begun, others = send_to_idle(members, batch.messages, batch.encode)
+    queued = skipped = 0
+    for connection in begun:
+        if note_unsent(connection._session, batch, bounds):
+            queued += 1
+        else:
+            skipped += 1
     cut = []
-    for connection in members:
+    for connection in others:
         session = connection._session
         try:
             taken = offer(session, batch, bounds)
@@ -119,6 +123,12 @@ def broadcast(
             session.crashed(error)
             skipped += 1
     return BroadcastResult(delivered, queued, skipped, tuple(cut))
+
+
+def _refuse(member: object) -> NoReturn:
+    if isinstance(member, WebSocketConnection):
+        raise RuntimeError(f"{member} belongs to another trio run")
+    raise TypeError(f"a member is a WebSocketConnection, not {type(member).__name__}")
 
 
 @lru_cache(maxsize=16)

@@ -28,11 +28,11 @@ from wscore.connection import Connection
 from wscore.events import BytesMessage, Event, Ping, Pong, TextMessage
 
 from ._errors import CloseReason, ConnectionClosed
-from ._flow import MAX_UNSENT, MESSAGES_PER_CHECKPOINT, MessageChannel
+from ._flow import MAX_UNSENT, MESSAGES_PER_CHECKPOINT, MessageChannel, own_methods
 from ._options import Options
 from ._pings import PingTicket
-from ._session import Session
-from ._stream import Endpoint
+from ._session import ENDED, Session
+from ._stream import Endpoint, Ends
 
 # `async for` ends with these, and raises with all others: the peer has finished, or leaves.
 _NORMAL_ENDS = frozenset({1000, 1001})
@@ -78,13 +78,14 @@ class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
         path: str,
         subprotocol: str | None,
         handshake_headers: tuple[tuple[bytes, bytes], ...],
+        ends: Ends | None = None,
     ) -> None:
         self._path = path
         self._subprotocol = subprotocol
         # One object, not two for each field and one for each pair: NUL is in no header (RFC 9110
         # section 5.5), and few programs look.
         self._handshake_headers = b"\0".join(chain.from_iterable(handshake_headers))
-        super().__init__(Session(stream, core, options))
+        super().__init__(Session(stream, core, options, ends))
 
     @property
     def closed(self) -> CloseReason | None:
@@ -347,13 +348,16 @@ class WebSocketConnection(MessageChannel, trio.abc.AsyncResource):
                 why = "close timeout"
         finally:
             session.cut(why)
-            with trio.CancelScope(shield=True):
-                await session.wait_ended()
+            if session.phase != ENDED:
+                with trio.CancelScope(shield=True):
+                    await session.wait_ended()
         return why is None
 
     def __str__(self) -> str:
         return f"{'client' if self.is_client else 'server'} connection with {self.remote}"
 
+
+own_methods(WebSocketConnection, "get_message", "send_message")
 
 # In C nothing strikes. What that calls is protected where it is defined.
 for _method in (MessageChannel.get_message, MessageChannel.send_message):

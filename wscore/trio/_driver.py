@@ -91,6 +91,7 @@ class Driver:
                 return False
         return True
 
+    @trio.lowlevel.enable_ki_protection
     def soon(self, client: Client) -> None:
         """Call ``client.on_turn`` at the scheduler's next turn; not to be repeated before that."""
         self._soon.append(client)

@@ -11,15 +11,36 @@ from wscore import _framing
 _core: str = _framing.IMPLEMENTATION
 
 # As in ``_framing``: what was built and cannot be loaded raises.
-if _core == "cython" and find_spec("wscore._flow_c") is not None:
+if _core == "cython" and find_spec("wscore._fanout_c") is not None:
+    from wscore._fanout_c import first_stranger, send_to_idle
     from wscore._flow_c import (
         MAX_UNSENT,
         MESSAGES_PER_CHECKPOINT,
         Inbox,
         MessageChannel,
         SendQueue,
+        SocketQueue,
+        own_methods,
     )
 else:
-    from ._flow_py import MAX_UNSENT, MESSAGES_PER_CHECKPOINT, Inbox, MessageChannel, SendQueue
+    from ._fanout_py import first_stranger, send_to_idle
+    from ._flow_py import (
+        MAX_UNSENT,
+        MESSAGES_PER_CHECKPOINT,
+        Inbox,
+        MessageChannel,
+        own_methods,
+    )
+    from ._queue_py import SendQueue, SocketQueue
 
-__all__ = ["MAX_UNSENT", "MESSAGES_PER_CHECKPOINT", "Inbox", "MessageChannel", "SendQueue"]
+__all__ = [
+    "MAX_UNSENT",
+    "MESSAGES_PER_CHECKPOINT",
+    "Inbox",
+    "MessageChannel",
+    "SendQueue",
+    "SocketQueue",
+    "first_stranger",
+    "own_methods",
+    "send_to_idle",
+]

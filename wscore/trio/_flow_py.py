@@ -1,12 +1,11 @@
 """What every message passes through in the transport, in plain Python: from the wire to the task
 that takes it, and from the task that sends it to the wire; imports the core's events only.
 
-Three classes have here what is hot of them; what they do else is in the classes derived from them,
+Two classes have here what is hot of them; what they do else is in the classes derived from them,
 which also give what belongs to trio:
 
 - `MessageChannel`, of `WebSocketConnection`: its two coroutines;
-- `Inbox`, of the session: what the peer's bytes become;
-- `SendQueue`, of the wires: the bytes that the system has not taken yet.
+- `Inbox`, of the session: what the peer's bytes become.
 
 ``src_cython/wscore/_flow_c.pyx`` is the compiled twin; the same tests hold both.
 """
@@ -31,87 +30,6 @@ _BYTES_PER_PARSE = 65536
 # From this size on, in bytes, a message has other ways.
 _LARGE = 16384
 
-# How much of the queue is offered to the system at once, in bytes.
-_JOINED = 65536
-_SLICE = 262144
-
-
-class SendQueue:
-    """The bytes that the system has not taken yet: the half that both wires share.
-
-    Each piece is one or more whole frames; only the first may have been sent in part.
-
-    Attributes:
-        pieces: the bytes themselves. While there are some, the wire is about to send them.
-        unsent: how many bytes they are.
-        broken: nothing can be sent any more.
-        reading: the peer's bytes are read as they come.
-    """
-
-    __slots__ = ("_begun", "broken", "pieces", "reading", "unsent")
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes | memoryview] = []
-        self.unsent = 0
-        self._begun = False
-        self.broken = False
-        self.reading = False
-
-    def send(self, data: bytes) -> None:
-        """Send bytes, now or as soon as possible."""
-        raise NotImplementedError
-
-    def append(self, data: bytes) -> None:
-        """Send bytes together with what follows, at the scheduler's next turn at the latest."""
-        raise NotImplementedError
-
-    def _enqueue(self, data: bytes | memoryview) -> None:
-        self.pieces.append(data)
-        self.unsent += len(data)
-
-    def _front(self) -> bytes | memoryview:
-        """The next bytes to offer: small pieces joined, a large one sliced; never empty."""
-        pieces = self.pieces
-        if len(pieces) > 1 and self.unsent <= _JOINED:
-            pieces[:] = [b"".join(pieces)]
-        first = pieces[0]
-        size = len(first)
-        if len(pieces) > 1 and size < _JOINED:
-            count = 1
-            while count < len(pieces) and size + len(pieces[count]) <= _JOINED:
-                size += len(pieces[count])
-                count += 1
-            first = b"".join(pieces[:count])
-            pieces[:count] = [first]
-        return first if size <= _SLICE else memoryview(first)[:_SLICE]
-
-    def _advance(self, size: int) -> None:
-        """Note that so many bytes of the first piece were taken."""
-        if size == 0:
-            return
-        self.unsent -= size
-        first = self.pieces[0]
-        if size == len(first):
-            del self.pieces[0]
-            self._begun = False
-        else:
-            # A view: what remains of a large message is not copied again and again.
-            self.pieces[0] = memoryview(first)[size:]
-            self._begun = True
-
-    def _forget(self) -> None:
-        self.pieces.clear()
-        self._begun = False
-        self.unsent = 0
-
-    def drop_unsent(self) -> None:
-        """Forget what is unsent, but for a piece that was begun."""
-        rest = self.pieces[:1] if self._begun else []
-        self._forget()
-        for piece in rest:
-            self._enqueue(piece)
-            self._begun = True
-
 
 class Inbox:
     """What the peer's bytes become: messages that wait, and wake-ups for tasks that wait for them.
@@ -128,6 +46,8 @@ class Inbox:
         getters: the tasks that wait for one, while there is none.
         more: the core may hold more events.
         discarding: nobody wants messages any more.
+        run: stands for the run of the event loop that it belongs to.
+        due_pong: the payload of the last ping, if its pong waits until less is unsent; else None.
         last_received: when the peer's last bytes came, on trio's clock.
     """
 
@@ -135,12 +55,14 @@ class Inbox:
         "closed",
         "core",
         "discarding",
+        "due_pong",
         "getters",
         "last_received",
         "messages",
         "more",
         "open",
         "queue_size",
+        "run",
         "wire",
     )
 
@@ -155,6 +77,8 @@ class Inbox:
         self.getters: list[Any] = []
         self.more = False
         self.discarding = False
+        self.due_pong: bytes | None = None
+        self.run: object = None
         self.last_received = 0.0
 
     def received(self, data: bytes, now: float) -> None:
@@ -173,7 +97,7 @@ class Inbox:
         self._parse()
         wire = self.wire
         full = self.more or len(self.messages) > self.queue_size
-        if wire.unsent or not self.open:
+        if not self.open or wire.unsent > MAX_UNSENT or self.due_pong is not None:
             self._react()
         elif full is wire.reading:
             wire.set_reading(not full)
@@ -389,4 +313,18 @@ class MessageChannel:
         raise NotImplementedError
 
 
-__all__ = ["MAX_UNSENT", "MESSAGES_PER_CHECKPOINT", "Inbox", "MessageChannel", "SendQueue"]
+def own_methods(kind: type, *names: str) -> None:
+    """Give a class methods of its base class as its own.
+
+    The interpreter calls a compiled method faster where the object is of the very class that the
+    method is of.
+
+    Args:
+        kind: the class.
+        names: methods that it has inherited.
+    """
+    for name in names:
+        setattr(kind, name, getattr(kind, name))
+
+
+__all__ = ["MAX_UNSENT", "MESSAGES_PER_CHECKPOINT", "Inbox", "MessageChannel", "own_methods"]

@@ -4,7 +4,6 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from wscore.connection import Connection
@@ -34,7 +33,7 @@ class Batch:
 
     __slots__ = ("_data", "_first", "_sizes", "messages")
 
-    def __init__(self, messages: Sequence[PreparedMessage]) -> None:
+    def __init__(self, messages: list[PreparedMessage]) -> None:
         self.messages = messages
         # What all connections share whose first frame is this very object.
         self._first: bytes | None = None
@@ -77,6 +76,23 @@ def offer(session: Session, batch: Batch, bounds: Bounds) -> bool:
             return False
     wire.send(data)
     if wire.unsent:
-        wire.note(batch.sizes, counted=bounds.messages is not None)
-        session.watch_sending()
+        _note(session, batch, bounds)
     return True
+
+
+def note_unsent(session: Session, batch: Batch, bounds: Bounds) -> bool:
+    """Take note that messages were sent of which some is unsent; return False if all is lost."""
+    wire = session.wire
+    try:
+        if session.closed is None and not wire.broken:
+            batch.encode(session.core)
+            _note(session, batch, bounds)
+            return True
+    except Exception as error:
+        session.crashed(error)
+    return False
+
+
+def _note(session: Session, batch: Batch, bounds: Bounds) -> None:
+    session.wire.note(batch.sizes, counted=bounds.messages is not None)
+    session.watch_sending()

@@ -40,7 +40,7 @@ class PingTicket:
 class Pings(Inbox):
     """What a session has of pings; `check` is to ask it what is due."""
 
-    __slots__ = ("_due_pong", "_pinged_at", "latency", "options", "pings")
+    __slots__ = ("_pinged_at", "latency", "options", "pings")
 
     closed: CloseReason | None
     wire: Wire
@@ -50,7 +50,6 @@ class Pings(Inbox):
         self.options = options
         self.pings: dict[bytes, PingTicket] | None = None
         self.latency: float | None = None
-        self._due_pong: bytes | None = None
         self._pinged_at: float | None = None  # by the keepalive, which waits for a sign of life
 
     def add_ping(self, payload: bytes, ticket: PingTicket) -> None:
@@ -68,12 +67,12 @@ class Pings(Inbox):
         if number <= _PONGS_PER_READ and self.wire.unsent <= MAX_UNSENT:
             self._append(ping.response())
         else:
-            self._due_pong = ping.payload
+            self.due_pong = ping.payload
 
     def _answer_due_pong(self) -> None:
-        if self._due_pong is not None and self.wire.unsent <= MAX_UNSENT:
-            self._append(Pong(self._due_pong))
-            self._due_pong = None
+        if self.due_pong is not None and self.wire.unsent <= MAX_UNSENT:
+            self._append(Pong(self.due_pong))
+            self.due_pong = None
 
     def _resolve_pings(self, payload: bytes) -> None:
         """Complete the ping with this payload, and those sent before it."""

@@ -212,16 +212,20 @@ class WebSocketRequest:
 
 async def _send_acceptance(handshake: _Handshake, response: bytes) -> None:
     stream = handshake.exchange.stream
+    sent = False
     try:
-        with trio.fail_after(handshake.options.send_timeout):
+        with trio.move_on_after(handshake.options.send_timeout):
             await stream.send_all(response)
-    except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-        handshake.exchange.counters.handshakes_lost += 1
-        await abort(stream)
-        raise ConnectionClosed(CloseReason(_ABNORMAL_CLOSURE)) from None
+            sent = True
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
     except BaseException:  # cancelled with half a response sent
         await abort(stream)
         raise
+    if not sent:
+        handshake.exchange.counters.handshakes_lost += 1
+        await abort(stream)
+        raise ConnectionClosed(CloseReason(_ABNORMAL_CLOSURE))
 
 
 def _open(handshake: _Handshake, subprotocol: str | None) -> WebSocketConnection:
@@ -234,6 +238,7 @@ def _open(handshake: _Handshake, subprotocol: str | None) -> WebSocketConnection
         path=handshake.head.target,
         subprotocol=subprotocol,
         handshake_headers=tuple(handshake.head.headers),
+        ends=(handshake.head.local, handshake.head.remote),
     )
     handshake.exchange.counters.count_accepted()
     return connection

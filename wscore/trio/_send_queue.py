@@ -1,33 +1,43 @@
-"""The queue of unsent bytes that both wires have; imports ``_flow``."""
+"""What is known of a queue of unsent bytes beside how many they are; imports nothing here."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
 
-from ._flow import SendQueue
 
+class _Noted:
+    """Messages that may be unsent.
 
-class NotingQueue(SendQueue):
-    """Unsent bytes of which it is known how many messages of broadcasts they are."""
+    Attributes:
+        sizes: in the order sent; negative where they do not count.
+        bytes: their sum.
+        counted: how many count.
+    """
 
-    __slots__ = ("_counted", "_noted", "_noted_bytes")
+    __slots__ = ("bytes", "counted", "sizes")
 
     def __init__(self) -> None:
-        super().__init__()
-        # Of messages that may be unsent, in the order sent: the sizes, negative where they do not
-        # count; the sum of the sizes; how many count.
-        self._noted: deque[int] | None = None
-        self._noted_bytes = self._counted = 0
+        self.sizes: deque[int] = deque()
+        self.bytes = self.counted = 0
+
+
+class Notes:
+    """What a `SendQueue` has besides: how many messages of broadcasts its unsent bytes are."""
+
+    __slots__ = ()
+
+    unsent: int
+    _noted: _Noted | None
 
     def note(self, sizes: Sequence[int], *, counted: bool) -> None:
         """Note of which sizes the messages are that were sent last, some of which is unsent."""
-        if self._noted is None:
-            self._noted = deque()
-            self._noted_bytes = self._counted = 0
-        self._noted.extend(sizes if counted else [-size for size in sizes])
-        self._noted_bytes += sum(sizes)
-        self._counted += len(sizes) if counted else 0
+        noted = self._noted
+        if noted is None:
+            noted = self._noted = _Noted()  # type: ignore[misc]  # the queue has the slot
+        noted.sizes.extend(sizes if counted else [-size for size in sizes])
+        noted.bytes += sum(sizes)
+        noted.counted += len(sizes) if counted else 0
         self.messages_unsent()
 
     def messages_unsent(self) -> int:
@@ -39,17 +49,9 @@ class NotingQueue(SendQueue):
         noted = self._noted
         if noted is None:
             return 0
-        while noted and self._noted_bytes - abs(noted[0]) >= self.unsent:
-            size = noted.popleft()
-            self._noted_bytes -= abs(size)
-            self._counted -= size > 0
-        return self._counted
-
-    def _advance(self, size: int) -> None:
-        super()._advance(size)
-        if not self.unsent:
-            self._noted = None
-
-    def _forget(self) -> None:
-        super()._forget()
-        self._noted = None
+        sizes = noted.sizes
+        while sizes and noted.bytes - abs(sizes[0]) >= self.unsent:
+            size = sizes.popleft()
+            noted.bytes -= abs(size)
+            noted.counted -= size > 0
+        return noted.counted

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,8 +17,6 @@ from wscore.typing import Headers
 from ._accept import Acceptor
 from ._compression import Compression, new_extensions
 from ._counters import ServerCounters
-from ._errors import HandshakeError
-from ._exchange import Exchange, RequestError, RequestLost
 from ._http import ProcessRequest
 from ._options import (
     CONNECT_TIMEOUT,
@@ -31,10 +30,12 @@ from ._options import (
     Options,
 )
 from ._origins import AllowedOrigins, OriginPolicy
-from ._request import HandshakePolicy, WebSocketRequest, propose
+from ._request import HandshakePolicy
 from ._service import Handler, Service
-from ._stream import Endpoint, abort, socket_endpoint
+from ._stream import Endpoint, socket_endpoint
 from ._unix import UnixListener
+
+logger = logging.getLogger("wscore.trio")
 
 # What clients and handlers are given when the server stops, in seconds.
 GRACE = 10.0
@@ -156,7 +157,7 @@ class WebSocketServer(trio.abc.AsyncResource):
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    await self._accept_until_stopped(self._handler_nursery or nursery, task_status)
+                    await self._accept_until_stopped(nursery, task_status)
                     self._service.tell_everybody(nursery)
                     await self._service.wait_idle()
         finally:
@@ -195,10 +196,19 @@ class WebSocketServer(trio.abc.AsyncResource):
             raise
 
     async def _accept_until_stopped(
-        self, handlers: trio.Nursery, task_status: trio.TaskStatus[WebSocketServer]
+        self, own: trio.Nursery, task_status: trio.TaskStatus[WebSocketServer]
     ) -> None:
+        handlers = self._handler_nursery or own
+
         def start(stream: trio.abc.Stream) -> None:
-            handlers.start_soon(self._service.serve, stream, name="wscore.trio connection")
+            try:
+                handlers.start_soon(self._service.serve, stream, name="wscore.trio connection")
+            except RuntimeError:
+                # It takes no tasks any more. Shows with a connection: trio tells nobody before.
+                if not self._service.stopping.is_set():
+                    logger.warning("the nursery of the handlers is closed: the server stops")
+                self._service.stopping.set()
+                own.start_soon(trio.aclose_forcefully, stream)
 
         acceptor = Acceptor(start, self.counters)
         try:
@@ -277,7 +287,8 @@ async def serve_websocket(
         host: address or name to listen on; None for all interfaces.
         port: TCP port; 0 for one that the system chooses.
         ssl_context: context for TLS, or None for plain TCP.
-        handler_nursery: the nursery for the connections' tasks; by default the server's own.
+        handler_nursery: the nursery for the connections' tasks; by default the server's own. Keep
+            it open for as long as the server runs.
         message_queue_size: messages to read ahead; beyond, the client is slowed down by TCP.
         max_message_size: bytes; a larger message closes its connection with 1009.
         receive_buffer_size: bytes to ask the system for at once; None lets trio choose.
@@ -307,7 +318,8 @@ async def serve_websocket(
         cancelled, it stops listening, and all open connections are closed at the same time, with
         code 1001 and at most ``disconnect_timeout`` or ``grace`` seconds for the clients to
         answer, whichever is less. `WebSocketServer.aclose` does the same without cancelling the
-        handlers before the end of the grace, and then this function returns.
+        handlers before the end of the grace, and then this function returns. It does so too when
+        a client comes and the ``handler_nursery`` is closed: the log gets one line then.
 
     Error handling:
         An exception of a handler closes that connection with 1011 (before `accept`: status 500),
@@ -351,56 +363,3 @@ async def serve_websocket(
             await trio.aclose_forcefully(listener)
         raise
     await server.run(task_status=task_status)
-
-
-async def wrap_server_stream(
-    nursery: trio.Nursery,
-    stream: trio.abc.Stream,
-    message_queue_size: int = MESSAGE_QUEUE_SIZE,
-    max_message_size: int = MAX_MESSAGE_SIZE,
-    receive_buffer_size: int | None = RECEIVE_BUFFER_SIZE,
-    disconnect_timeout: float = DISCONNECT_TIMEOUT,
-    *,
-    ping_interval: float | None = PING_INTERVAL,
-    ping_timeout: float | None = PING_TIMEOUT,
-    send_timeout: float = SEND_TIMEOUT,
-) -> WebSocketRequest:
-    """Read the opening handshake of a WebSocket from any stream, as its server.
-
-    Args:
-        nursery: not used; taken for compatibility with trio-websocket.
-        stream: any trio stream that carries bytes both ways.
-
-    The other arguments are those of `serve_websocket`.
-
-    Resource handling:
-        After an error the stream is closed. Otherwise the caller answers the request, and closes
-        the connection that it accepts.
-
-    Error handling:
-        `HandshakeError` if the client sent no proper handshake (it was answered with a 4xx status)
-        or went away. There is no timeout: use `trio.fail_after`.
-    """
-    del nursery
-    options = Options(
-        message_queue_size=message_queue_size,
-        max_message_size=max_message_size,
-        receive_buffer_size=receive_buffer_size,
-        disconnect_timeout=disconnect_timeout,
-        ping_interval=ping_interval,
-        ping_timeout=ping_timeout,
-        send_timeout=send_timeout,
-    )
-    exchange = Exchange(stream, options, ServerCounters())
-    try:
-        try:
-            return propose(exchange, await exchange.receive_request(), options, HandshakePolicy())
-        except RequestError as error:
-            await exchange.respond(error.response)
-            raise HandshakeError(str(error)) from None
-    except RequestLost as error:
-        await abort(stream)
-        raise HandshakeError(str(error)) from None
-    except BaseException:
-        await abort(stream)
-        raise

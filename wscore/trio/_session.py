@@ -36,7 +36,6 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
-import outcome
 import trio
 
 from wscore.connection import Connection, ConnectionState
@@ -45,9 +44,10 @@ from wscore.events import BytesMessage, CloseConnection, Event, Ping, Pong
 from ._deadlines import NO_BUCKET, current_deadlines
 from ._errors import CloseReason, ConnectionClosed
 from ._flow import MAX_UNSENT
+from ._getter import Getter
 from ._options import Options
 from ._pings import Pings
-from ._stream import LINGER_TIMEOUT, stream_endpoint
+from ._stream import LINGER_TIMEOUT, Ends, stream_ends
 from ._wires import open_wire
 
 logger = logging.getLogger("wscore.trio")
@@ -68,29 +68,6 @@ _REPLY_TIMEOUT = 1.0
 _ABNORMAL_CLOSURE = 1006
 
 
-class Getter:
-    """A task that waits for a message; also what trio calls if it is cancelled meanwhile."""
-
-    __slots__ = ("_all", "_task")
-
-    def __init__(self, all_getters: list[Getter]) -> None:
-        self._task = trio.lowlevel.current_task()
-        self._all = all_getters
-        all_getters.append(self)
-
-    def deliver(self, message: str | bytes) -> None:
-        """Wake the task with the message, so that no cancellation comes between."""
-        trio.lowlevel.reschedule(self._task, outcome.Value(message))
-
-    def refuse(self, error: ConnectionClosed) -> None:
-        """Wake the task, as no message comes any more."""
-        trio.lowlevel.reschedule(self._task, outcome.Error(error))
-
-    def __call__(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._all.remove(self)
-        return trio.lowlevel.Abort.SUCCEEDED
-
-
 class Session(Pings):
     """The state of a connection, and all that changes it; see the module."""
 
@@ -108,10 +85,11 @@ class Session(Pings):
         "remote",
     )
 
-    def __init__(self, stream: trio.abc.Stream, core: Connection, options: Options) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, core: Connection, options: Options, ends: Ends | None = None
+    ) -> None:
         super().__init__(core, options)
-        self.local = stream_endpoint(stream, local=True)
-        self.remote = stream_endpoint(stream, local=False)
+        self.local, self.remote = ends or stream_ends(stream)
         self.phase = OPEN
         self.cut_reason: str | None = None
 
@@ -123,7 +101,7 @@ class Session(Pings):
         self._progress_at: float | None = None  # when it last took something of what is unsent
         self._deadline = 0.0  # of a phase that is not OPEN
         self.bucket = NO_BUCKET
-        self._deadlines = current_deadlines()
+        self._deadlines = self.run = current_deadlines()
 
         self.wire = open_wire(stream, self, options.receive_buffer_size)
         self.wire.start()

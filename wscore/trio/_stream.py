@@ -14,6 +14,10 @@ LINGER_TIMEOUT = 1.0
 _LINGER_BYTES = 65536
 
 
+# Clients come back, and all of a proxy's have one address.
+_parsed = lru_cache(maxsize=256)(ip_address)
+
+
 class Endpoint:
     """One end of a TCP connection, or the address of a TCP listener.
 
@@ -26,7 +30,7 @@ class Endpoint:
     __slots__ = ("address", "is_ssl", "port")
 
     def __init__(self, address: str | int, port: int, is_ssl: bool) -> None:
-        self.address: IPv4Address | IPv6Address = ip_address(address)
+        self.address: IPv4Address | IPv6Address = _parsed(address)
         self.port = port
         self.is_ssl = is_ssl
 
@@ -74,6 +78,15 @@ def stream_endpoint(stream: trio.abc.Stream, *, local: bool) -> Endpoint | str:
     if isinstance(transport, trio.SocketStream):
         return socket_endpoint(transport.socket, is_ssl=is_ssl, local=local)
     return repr(stream)
+
+
+#: The local end and the remote one.
+Ends = tuple[Endpoint | str, Endpoint | str]
+
+
+def stream_ends(stream: trio.abc.Stream) -> Ends:
+    """Both endpoints of a stream."""
+    return stream_endpoint(stream, local=True), stream_endpoint(stream, local=False)
 
 
 async def abort(stream: trio.abc.Stream) -> None:

@@ -13,7 +13,8 @@ from contextlib import suppress
 
 import trio
 
-from ._send_queue import NotingQueue
+from ._flow import SendQueue
+from ._send_queue import Notes
 from ._stream import LINGER_TIMEOUT, abort
 from ._wire import Owner
 
@@ -22,7 +23,7 @@ from ._wire import Owner
 _WRITE_SIZE = 16384
 
 
-class StreamWire(NotingQueue):
+class StreamWire(Notes, SendQueue):
     """See `Wire`.
 
     Args:

@@ -1,4 +1,4 @@
-"""The contract between the chat and its store; imports `model` only.
+"""The contract between the chat and its store; imports `model` and `others` only.
 
 A back-end keeps logs, names and session secrets. What an author has to satisfy:
 
@@ -22,6 +22,10 @@ A back-end keeps logs, names and session secrets. What an author has to satisfy:
   direct message: in either inbox - and for 24 hours from its time.
 * **Refusals are values.** What a user did wrong is a `Refused` in the command's place in the
   result and never an exception; it does not touch the other commands of the batch.
+* **Presence.** Where several processes share the store, it tells each of them who is present in a
+  room at the others, for as long as the log of that room is followed: all of them before the
+  `Opened` that first tells its head, and then what changes. Who is present in a process that
+  dies is gone some seconds later. Nothing of that is kept, and nothing of it ever waits.
 * **Cancellation.** A cancelled `write` may still be carried out, wholly or not at all. What it
   stores is announced before anything later. No call waits for a disk that does not answer once it
   is cancelled.
@@ -34,6 +38,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Literal, NamedTuple, Protocol
 
 from wscore.chat.model import Entry, Head, Log, Name
+from wscore.chat.others import Others
 
 
 class Unavailable(Exception):
@@ -129,8 +134,14 @@ class Listener(Protocol):
     def reset(self, logs: Collection[Log] | None) -> None:
         """These logs, or all, began a new epoch, or can be followed no further.
 
-        What was known of them is void.
+        What was known of them is void, and so is who was present at other processes.
         """
+
+    def present(self, room: Log, came: Collection[Name], left: Collection[Name]) -> None:
+        """Who is present in a room at other processes and was not before, and who is no longer."""
+
+    def typing(self, log: Log, user: Name) -> None:
+        """At another process somebody writes in this room, or to the user with this inbox."""
 
 
 class Page(NamedTuple):
@@ -141,10 +152,14 @@ class Page(NamedTuple):
 
 
 class RoomHead(NamedTuple):
-    """A known room and the offset of its last entry."""
+    """A known room, the offset of its last entry, and how many users are present.
+
+    A store that only one process uses does not know who is present.
+    """
 
     room: Name
     offset: int
+    present: int = 0
 
 
 class Health(NamedTuple):
@@ -161,7 +176,7 @@ class Health(NamedTuple):
     promise: str
 
 
-class Backend(Protocol):
+class Backend(Others, Protocol):
     """A store of logs; see the module's docstring for the contract."""
 
     def health(self) -> Health:
@@ -173,15 +188,6 @@ class Backend(Protocol):
         Raises:
             CannotOpen: the store cannot be used.
         """
-
-    def follow(self, log: Log) -> None:
-        """Announce what comes after the head that a `Claim` or `OpenRoom` next tells of this log.
-
-        To be called before that; the back-end may announce other logs, too.
-        """
-
-    def unfollow(self, log: Log) -> None:
-        """Nobody needs this log any more."""
 
     async def write(self, batch: Sequence[Command]) -> list[Result]:
         """Carry out commands.
@@ -208,7 +214,7 @@ class Backend(Protocol):
         """
 
     async def rooms(self, limit: int) -> list[RoomHead]:
-        """Up to ``limit`` rooms, those with the newest entries first, then the newest rooms.
+        """Up to ``limit`` rooms: with most present, with the newest entries, then the newest.
 
         Raises:
             Unavailable: the store is out of reach.

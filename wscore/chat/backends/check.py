@@ -13,6 +13,16 @@ from .base import CannotOpen
 
 _DIGEST_SIZE = 16
 
+# The rules are about all entries, merged or not. A temporary view goes before the table.
+_ALL_ENTRIES = """
+CREATE TEMP VIEW entries AS SELECT * FROM main.entries UNION ALL SELECT * FROM main.recent
+"""
+_ALL_ENDS = """
+CREATE TEMP VIEW logs AS SELECT id, kind, key, name, secret, epoch, start, max(
+    last, ifnull((SELECT max(offset) FROM main.recent WHERE recent.log = stored.id), 0)
+) AS last FROM main.logs AS stored
+"""
+
 # Each query finds what should not be; its columns fill the sentence.
 _RULES: list[tuple[str, str]] = [
     (
@@ -162,6 +172,8 @@ def _findings(connection: sqlite3.Connection) -> Iterator[str]:
     yield from differences
     if differences:
         return  # the rules build upon it
+    connection.execute(_ALL_ENTRIES)
+    connection.execute(_ALL_ENDS)
     yield from _bad_names(connection)
     for sentence, query in _RULES:
         for row in connection.execute(query):

@@ -1,4 +1,4 @@
-"""One SQLite file that a server has for itself; imports `base` and `schema` only.
+"""One SQLite file that a server has for itself; imports `base`, `recent` and `schema` only.
 
 Beside ``chat.db`` lie SQLite's own ``-wal`` and ``-shm``, and two small files of ours:
 
@@ -20,12 +20,14 @@ from typing import BinaryIO
 
 from . import schema
 from .base import CannotOpen
+from .recent import Recent
 
 logger = logging.getLogger("wscore.chat")
 
-_LOG_PAGES = 8000
-"""Of 4 KiB, in SQLite's log, before a commit copies them into the database. Scattered entries
-write the same pages again and again: a longer log saves most of that."""
+_LOG_PAGES = 4000
+"""Of 4 KiB, in SQLite's log, before a commit copies them into the database. A log that is used
+again costs less than one that grows, as the disk need not be told of a new size; but each time,
+pages that are written again and again are copied once more."""
 
 
 class Database:
@@ -49,6 +51,7 @@ class Database:
             self._take_lock()
             self._writer = connect(path, "rwc" if create else "rw")
             found = schema.migrate(self._writer)
+            _begin_merged(self._writer)
             self._places = {suffix: _place(path, suffix) for suffix in ("", "-wal", "-shm")}
             self._count()
             self._check_mark(found, renew)
@@ -119,6 +122,7 @@ class Database:
                 (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 if busy:
                     raise sqlite3.OperationalError("database is locked")
+                _begin_merged(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -197,6 +201,14 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _begin_merged(connection: sqlite3.Connection) -> None:
+    """Merge what is recent: nobody knows its ids any more."""
+    if connection.execute("SELECT 1 FROM recent").fetchone():
+        connection.execute("BEGIN IMMEDIATE")
+        Recent().merge(connection)
+        connection.execute("COMMIT")
 
 
 def _place(path: Path, suffix: str = "") -> tuple[int, int]:

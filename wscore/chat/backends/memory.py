@@ -13,6 +13,7 @@ from typing import NamedTuple
 import trio
 
 from wscore.chat.model import Entry, Head, Log, Name, inbox_log, parse_name, room_log
+from wscore.chat.others import Alone
 
 from . import base
 from .base import Claimed, Opened, Page, Refused, Result, RoomHead, Stored
@@ -79,7 +80,7 @@ class _Kept:
         return Stored(self.epoch, before.offset, before.time, duplicate=True)
 
 
-class MemoryBackend:
+class MemoryBackend(Alone):
     """Keeps what it is told until the process ends; see `base` for the contract.
 
     Args:
@@ -134,12 +135,6 @@ class MemoryBackend:
     def health(self) -> base.Health:
         """See `base.Backend.health`."""
         return base.Health("memory", None, "nothing survives the end of the process")
-
-    def follow(self, log: Log) -> None:
-        """See `base.Backend.follow`: every log is announced."""
-
-    def unfollow(self, log: Log) -> None:
-        """See `base.Backend.unfollow`."""
 
     async def write(self, batch: Sequence[base.Command]) -> list[Result]:
         """See `base.Backend.write`."""

@@ -1,93 +1,65 @@
-"""The way to Redis: clients, time-outs, the script, durability; imports `base`, coredis and
-its anyio.
+"""The way to Redis, one server or a Cluster; imports the ``redis`` modules below, coredis.
 
-Two connections: what is written goes over one, in order, what is read over the other, so that no
-reader waits behind a commit. A third belongs to `redis_news`. Nothing is sent twice by the client
-library: its retries would repeat a write whose answer was lost. Whoever asks again does it with the
-same message id, and the script knows it.
+What is asked names its shard, and goes to the node that has it: always the same one where there is
+one server; in a Cluster the one that `_survey` found, or finds when that one fails or says that it
+is another one's.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import secrets
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from functools import partial, reduce
+from hashlib import sha1
+from itertools import repeat
 from urllib.parse import urlsplit
 
-import anyio
 import coredis
-import msgspec
 import trio
-from coredis.exceptions import NoScriptError, RedisError
 from coredis.patterns.pubsub import PubSub
 from coredis.retry import NoRetryPolicy
 
 from .base import CannotOpen, Unavailable
-from .redis_script import CHAT, ENTER
-
-Command = Sequence[str]
-Reply = list[Any]
-Client = coredis.Redis[bytes]
+from .redis_durability import Durability
+from .redis_node import FAILURES, Client, Command, Moved, Node, Reply
+from .redis_shards import Shard, Shards
+from .redis_topology import Address, Range, ranges
 
 logger = logging.getLogger("wscore.chat")
 
-_FAILURES = (RedisError, OSError, anyio.ClosedResourceError, anyio.BrokenResourceError)
-"""What the client library raises; the last two where a connection breaks while it is written to."""
+Asked = tuple[Shard, Command]
+Answered = list[Reply | Unavailable]
 
-_SHA = hashlib.sha1(CHAT.encode(), usedforsecurity=False).hexdigest()
-_READS_TOGETHER = 50
-_ENTRIES = 3
-"""How often to begin a life and load the script, before giving up."""
-
-
-class Durability(NamedTuple):
-    """What a Redis promises about what it said is stored.
-
-    Attributes:
-        appendonly: ``off``, ``always``, ``everysec`` or ``no`` (when the system likes to);
-            ``unknown`` where the server does not say.
-        replicas: how many are connected.
-        evicts: whether it may throw keys away when its memory is full.
-        is_promoted: whether it was a replica before.
-    """
-
-    appendonly: str
-    replicas: int
-    evicts: bool
-    is_promoted: bool
-
-    @property
-    def keeps_all(self) -> bool:
-        """Whether a restart of this server loses nothing that it acknowledged."""
-        return self.appendonly == "always" and not self.is_promoted
-
-    def __str__(self) -> str:
-        kept = {
-            "off": "appendonly off: a Redis that dies takes all since its last snapshot with it",
-            "always": "appendonly always: what is acknowledged survives a killed Redis",
-            "everysec": "appendonly everysec: power loss, or a kill while the disk is busy, takes"
-            " up to two seconds of what is acknowledged",
-            "no": "appendonly without fsync: power loss takes what the system had not written",
-        }.get(self.appendonly, "Redis does not say whether it writes to disk")
-        evicts = "; it may evict keys: set maxmemory-policy noeviction" if self.evicts else ""
-        return f"{kept}; replicas: {self.replicas}{evicts}"
+_TRIES = 3
+"""How often something is asked that another node should have."""
+_PAUSE = 0.5
+"""Seconds between two looks at a Cluster that has no answer for everything."""
+_SEED: Address = "", 0
+"""The address of the one in the URL."""
 
 
 class Link:
-    """Asks a Redis; usable within `connected`.
+    """Asks a Redis or a Cluster; usable within `connected`, and for most once it is `known`.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``, with user, password and database.
-        prefix: what all keys begin with.
+        url: ``redis://``, ``rediss://`` or ``unix://``, with user, password and database; of a
+            Cluster any node's.
+        prefix: the hash tag that all keys begin with, or in a Cluster the first part of it.
         timeout: seconds until a Redis that does not answer is given up.
         replicas: how many have to have what is written, too.
 
     Attributes:
         place: the URL without secrets.
-        is_reachable: whether the last question was answered.
+        known: set when it is known what is there.
 
     Raises:
         ValueError: the URL is none.
@@ -98,20 +70,37 @@ class Link:
         if parts.scheme not in ("redis", "rediss", "unix"):
             raise ValueError(f"expected a URL like redis://host:6379/0, not {parts.scheme}://")
         self.place = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
-        self.prefix = f"{{{prefix}}}:"
-        self._url = url
+        self.known = trio.Event()
+        self._parts = parts
+        self._has_tls = parts.scheme == "rediss"
+        self._prefix = prefix
+        self._database = sha1(
+            f"{parts.path}?{parts.query}".encode(), usedforsecurity=False
+        ).hexdigest()
         self._timeout = timeout
         self._replicas = replicas
-        self._life = f"{self.prefix}life"
-        self.is_reachable = False
-        self._writer = _Line(self._client)
-        self._reader = _Line(self._client)
-        self._reads: list[tuple[Command, _Answer]] = []
-        self._arrival = trio.Event()
+        self.shards = Shards(prefix, self._database, is_spread=False)
+        self._nodes: dict[Address, Node] = {}
+        self._homes: dict[Shard, Node] = {}
+        self._nursery: trio.Nursery | None = None
+        self._is_stale = trio.Event()
+        self._turn = trio.Lock()
 
-    def _client(self) -> Client:
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the last questions were answered, by all nodes."""
+        homes = set(self._homes.values())
+        return bool(homes) and all(node.is_reachable for node in homes)
+
+    def _client(self, address: Address = _SEED) -> Client:
+        parts = self._parts
+        if address != _SEED:
+            host, port = address
+            login = parts.netloc.rpartition("@")[0]
+            at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            parts = parts._replace(netloc=f"{login}@{at}" if login else at)
         return coredis.Redis.from_url(
-            self._url,
+            parts.geturl(),
             decode_responses=False,
             retry_policy=NoRetryPolicy(),
             stream_timeout=self._timeout,
@@ -122,126 +111,185 @@ class Link:
 
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[None]:
-        """Have clients, which connect when they are needed, and read until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._writer.run)
-            nursery.start_soon(self._reader.run)
-            nursery.start_soon(self._read)
+        """Have clients, which connect when they are needed, until it is left."""
+        async with trio.open_nursery() as self._nursery:
             try:
+                self._nodes.clear()
+                seed = self._node(_SEED)
+                self._homes = dict.fromkeys(self._homes or self.shards.all(), seed)
+                if self.shards.is_spread:
+                    self._is_stale.set()
+                self._nursery.start_soon(self._look_after)
                 yield
             finally:
-                nursery.cancel_scope.cancel()
+                self._nursery.cancel_scope.cancel()
 
     # --- Asking -----------------------------------------------------------------------------
 
-    async def write(self, commands: Sequence[Command]) -> list[Reply]:
-        """Carry out commands, all of them or none.
+    async def write(self, asked: Sequence[Asked]) -> Answered:
+        """Carry out commands; those of one shard in this order, all of them or none.
 
-        Raises:
-            Unavailable: nobody knows whether they were carried out.
+        Returns:
+            Replies; an `Unavailable` in place of one that nobody knows to be carried out.
         """
-        return await self._ask(self._writer, commands)
 
-    async def read(self, commands: Sequence[Command]) -> list[Reply]:
-        """Carry out commands that only read; those of one scheduler turn go together.
+        return await self._ask(asked, self._write)
+
+    async def read(self, asked: Sequence[Asked]) -> Answered:
+        """Carry out commands that wait for nothing; those of one scheduler turn go together.
+
+        Returns:
+            Replies; an `Unavailable` in place of one that could not be had.
+        """
+        return await self._ask(asked, self._read)
+
+    async def _ask(
+        self, asked: Sequence[Asked], ask: Callable[[Sequence[Asked]], Awaitable[Answered]]
+    ) -> Answered:
+        answers = await ask(asked)
+        for _ in range(_TRIES - 1):
+            moved = [index for index, found in enumerate(answers) if isinstance(found, Moved)]
+            if not moved:
+                break
+            await self._survey()
+            for index, found in zip(moved, await ask([asked[n] for n in moved]), strict=True):
+                answers[index] = found
+        if self.shards.is_spread and any(isinstance(found, Unavailable) for found in answers):
+            self._is_stale.set()
+        return answers
+
+    async def _write(self, asked: Sequence[Asked]) -> Answered:
+        parts: dict[Node, dict[Shard, list[Command]]] = {}
+        for shard, command in asked:
+            parts.setdefault(self._homes[shard], {}).setdefault(shard, []).append(command)
+        replies: dict[Shard, Iterator[Reply | Unavailable]] = {}
+
+        async def write_to(node: Node, part: Mapping[Shard, Sequence[Command]]) -> None:
+            for shard, found in (await node.write(part)).items():
+                replies[shard] = repeat(found) if isinstance(found, Unavailable) else iter(found)
+
+        if len(parts) == 1:
+            await write_to(*parts.popitem())
+        else:
+            async with trio.open_nursery() as nursery:
+                for node, part in parts.items():
+                    nursery.start_soon(write_to, node, part)
+        return [next(replies[shard]) for shard, _ in asked]
+
+    async def _read(self, asked: Sequence[Asked]) -> Answered:
+        waiting = [self._homes[shard].read(shard, command) for shard, command in asked]
+        return [await answer.get() for answer in waiting]
+
+    async def one(self, shard: Shard, command: Command) -> Reply:
+        """Carry out one command that waits for nothing.
 
         Raises:
             Unavailable: Redis is out of reach.
         """
-        answers = [_Answer() for _ in commands]
-        self._reads += zip(commands, answers, strict=True)
-        self._arrival.set()
-        return [await answer.get() for answer in answers]
-
-    async def _read(self) -> None:
-        while True:
-            await self._arrival.wait()
-            taken = self._reads[:_READS_TOGETHER]
-            del self._reads[:_READS_TOGETHER]
-            if not self._reads:
-                self._arrival = trio.Event()
-            found: Sequence[Reply | Unavailable]
-            found = [Unavailable(f"{self.place}: the connection was given up")] * len(taken)
-            try:
-                found = await self._ask(self._reader, [command for command, _ in taken])
-            except Unavailable as error:
-                found = [error] * len(taken)
-            finally:
-                for (_, answer), reply in zip(taken, found, strict=True):
-                    answer.set(reply)
-
-    async def _ask(self, line: _Line, commands: Sequence[Command]) -> list[Reply]:
-        client = await line.get()
-        arguments = [secrets.token_hex(8).encode(), *map(msgspec.msgpack.encode, commands)]
-        try:
-            for attempt in range(_ENTRIES):
-                found = await self._evaluate(client, arguments, wait=line is self._writer)
-                if not isinstance(found, RedisError):
-                    self.is_reachable = True
-                    return found
-                is_new = isinstance(found, NoScriptError) or "NOLIFE" in str(found)
-                if not is_new or attempt == _ENTRIES - 1:
-                    raise found
-                await self._enter(client)
-            raise AssertionError("the last attempt returns or raises")
-        except _FAILURES as error:
-            self.is_reachable = False
-            line.drop(client)
-            raise Unavailable(f"{self.place}: {str(error) or type(error).__name__}") from error
-
-    async def _evaluate(
-        self, client: Client, arguments: Sequence[bytes], *, wait: bool
-    ) -> list[Reply] | RedisError:
-        # A pipeline even of one: it drops a connection that does not answer in time.
-        async with client.pipeline(transaction=False, raise_on_error=False) as pipeline:
-            pipeline.evalsha(_SHA, keys=[self._life], args=list(arguments))
-            if wait and self._replicas:
-                # On the same connection: it waits for what was written there.
-                pipeline.wait(self._replicas, round(self._timeout * 500))
-        results: Any = pipeline.results
-        if isinstance(results[0], TimeoutError):
-            raise results[0]
-        if wait and self._replicas and not isinstance(results[0], RedisError):
-            if isinstance(results[1], Exception):
-                raise results[1]
-            if int(results[1]) < self._replicas:
-                raise Unavailable(f"{self.place}: only {results[1]} replicas have what was written")
-        found: list[Reply] | RedisError = results[0]
+        (found,) = await self.read([(shard, command)])
+        if isinstance(found, Unavailable):
+            raise Unavailable(str(found))
         return found
 
-    async def _enter(self, client: Client) -> None:
-        """Load the script, which a restarted server does not have, and see what it may have lost.
+    # --- Nodes ------------------------------------------------------------------------------
 
-        In this order, and on one connection: who finds the script must find the new life.
-        """
-        durability = await _durability(client)
-        kept = b"1" if durability.keeps_all else b"0"
-        async with client.pipeline(transaction=False) as pipeline:
-            pipeline.eval(ENTER, keys=[self._life], args=[kept, secrets.token_hex(8)])
-            pipeline.script_load(CHAT)
+    def _node(self, address: Address) -> Node:
+        if address not in self._nodes:
+            assert self._nursery is not None, "not connected"
+            place = self.place if address == _SEED else "{}:{}".format(*address)
+            make = partial(self._client, address)
+            node = self._nodes[address] = Node(place, make, self._replicas, self._timeout)
+            self._nursery.start_soon(node.run)
+        return self._nodes[address]
+
+    async def _look_after(self) -> None:
+        """Look again where the shards are whenever one was not found."""
+        while True:
+            await self._is_stale.wait()
+            self._is_stale = trio.Event()
+            if not await self._survey():
+                self._is_stale.set()
+            await trio.sleep(_PAUSE)
+
+    async def _survey(self) -> bool:
+        """Ask the nodes, one after the other, where all shards are; returns whether one knew."""
+        async with self._turn:
+            for node in [*self._nodes.values()]:
+                try:
+                    client = await node.client()
+                except Unavailable:
+                    continue
+                try:
+                    found = [*ranges(await client.cluster_shards(), tls=self._has_tls)]
+                except FAILURES as error:
+                    logger.debug("%s does not know the Cluster: %s", node.place, error)
+                    node.dropped(client)
+                    continue
+                if self._settle(found, node):
+                    return True
+        return False
+
+    def _settle(self, found: Iterable[Range], by: Node) -> bool:
+        """Take note which node has what; returns whether each shard has one."""
+        homes: dict[Shard, Address] = {}
+        own = next(address for address, node in self._nodes.items() if node is by)
+        for first, last, (host, port) in found:
+            host = host or own[0] or self._parts.hostname or "localhost"
+            for shard in self.shards.all():
+                if first <= shard.slot <= last:
+                    homes[shard] = host, port
+        if len(homes) < len(self.shards.all()):
+            return False
+        self._homes = {shard: self._node(address) for shard, address in homes.items()}
+        # The one in the URL stays, as a name may lead to others later.
+        for address in self._nodes.keys() - set(homes.values()) - {_SEED}:
+            self._nodes.pop(address).close()
+        return True
 
     async def check(self) -> str:
-        """Reach Redis once, and learn what it promises.
+        """Reach Redis once, and learn what it is and promises.
 
         Raises:
             CannotOpen: it is out of reach, or refuses us.
         """
         try:
-            durability = await _durability(await self._reader.get())
-            await self.read([["ping"]])
+            promised = await self._check()
         except Unavailable as error:
             raise CannotOpen(f"cannot use {error}") from None
-        except _FAILURES as error:
+        except FAILURES as error:
             reason = str(error) or type(error).__name__
             raise CannotOpen(f"cannot use {self.place}: {reason}") from None
+        self.known.set()
         wait = f"; an ok waits for {self._replicas} of them" if self._replicas else ""
-        return f"{durability}{wait}"
+        return f"{promised}{wait}"
+
+    async def _check(self) -> str:
+        client = await self._node(_SEED).client()
+        about = await client.info("cluster")
+        if not about.get("cluster_enabled"):
+            promised: Durability = await self._node(_SEED).durability()
+            await self.one(self.shards.main, ["ping"])
+            return str(promised)
+        self.shards = Shards(self._prefix, self._database, is_spread=True)
+        self._homes = dict.fromkeys(self.shards.all(), self._node(_SEED))
+        if not await self._survey():
+            raise Unavailable(f"{self.place}: the Cluster does not have all slots")
+        homes = set(self._homes.values())
+        found = [await node.durability() for node in homes]
+        for answer in await self.read([(shard, ["ping"]) for shard in self.shards.all()]):
+            if isinstance(answer, Unavailable):
+                raise Unavailable(str(answer))
+        return f"Cluster of {len(homes)}, at least {reduce(Durability.weaker, found)}"
 
     @asynccontextmanager
     async def subscriber(self) -> AsyncGenerator[PubSub[bytes]]:
         """A subscription on a connection of its own; it ends with an exception, never silently."""
+        address = _SEED
+        if self.shards.is_spread:  # what one node hears, all do
+            up = {node for node in self._homes.values() if node.is_reachable}
+            address = next((at for at, node in self._nodes.items() if node in up), _SEED)
         async with (
-            self._client() as client,
+            self._client(address) as client,
             client.pubsub(
                 ignore_subscribe_messages=True,
                 retry_policy=None,
@@ -250,89 +298,3 @@ class Link:
             ) as subscriber,
         ):
             yield subscriber
-
-
-class _Line:
-    """One client after the other: the next one when the last one failed.
-
-    A connection that breaks while it is in use never comes back to the client's pool, and its place
-    in there is gone for good; so the client goes with it.
-
-    Args:
-        make: a client that is not entered yet.
-    """
-
-    def __init__(self, make: Callable[[], Client]) -> None:
-        self._make = make
-        self._client: Client | None = None
-        self._is_up = trio.Event()
-        self._is_broken = trio.Event()
-
-    async def get(self) -> Client:
-        """The client of now; it connects when it is used."""
-        while self._client is None:
-            await self._is_up.wait()
-        return self._client
-
-    def drop(self, client: Client) -> None:
-        """This client failed."""
-        if client is self._client:
-            self._client = None
-            self._is_up = trio.Event()
-            self._is_broken.set()
-
-    async def run(self) -> None:
-        """Have a client until cancelled."""
-        while True:
-            self._is_broken = trio.Event()
-            try:
-                async with self._make() as client:
-                    self._client = client
-                    self._is_up.set()
-                    await self._is_broken.wait()
-            except* _FAILURES as errors:
-                logger.debug("a connection ended: %s", errors.exceptions)
-            finally:
-                if self._client is not None:
-                    self.drop(self._client)
-
-
-class _Answer:
-    """What somebody waits for."""
-
-    __slots__ = ("_event", "_value")
-
-    def __init__(self) -> None:
-        self._event = trio.Event()
-        self._value: Reply | Unavailable | None = None
-
-    def set(self, value: Reply | Unavailable) -> None:
-        self._value = value
-        self._event.set()
-
-    async def get(self) -> Reply:
-        await self._event.wait()
-        if isinstance(self._value, Unavailable):
-            raise Unavailable(str(self._value))
-        assert self._value is not None
-        return self._value
-
-
-async def _durability(client: Client) -> Durability:
-    persistence = await client.info("persistence")
-    replication: dict[str, Any] = dict(await client.info("replication"))
-    memory = await client.info("memory")
-    appendonly = "off"
-    if persistence.get("aof_enabled"):
-        try:
-            found = await client.config_get(["appendfsync"])
-            value: Any = found.get(b"appendfsync", found.get("appendfsync", "unknown"))  # type: ignore[call-overload]
-            appendonly = value.decode() if isinstance(value, bytes) else str(value)
-        except RedisError:  # where configuring is forbidden
-            appendonly = "unknown"
-    return Durability(
-        appendonly,
-        int(replication.get("connected_slaves", 0)),
-        str(memory.get("maxmemory_policy", "noeviction")) != "noeviction",
-        str(replication.get("master_replid2", "")).strip("0") != "",
-    )

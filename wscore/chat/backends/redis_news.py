@@ -1,9 +1,9 @@
 """What other processes stored: which logs are followed here, and how far they were announced.
 
-Imports `base` and `redis_link`. Redis says on a channel for each log that it has a new entry; this
-only says when to look. What is announced is read from the log itself, from the last announced
-offset on, and a heartbeat looks at every followed log, too: a wake-up that was lost, or a
-subscription that is down, costs some seconds and no entry.
+Imports the ``redis`` modules below. Redis says on a channel for each log that it has a new entry,
+or who is in the room has changed; this only says when to look. What is announced is read from the
+log itself, from the last announced offset on, and a heartbeat looks at every followed log, too: a
+wake-up that was lost, or a subscription that is down, costs some seconds and no entry.
 """
 
 from __future__ import annotations
@@ -11,15 +11,20 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import trio
 from coredis.patterns.pubsub import PubSub
 
-from wscore.chat.model import Entry, Head, Log
+from wscore.chat.model import Entry, Head, Log, parse_name
 
 from .base import Listener, Unavailable
-from .redis_link import Command, Link, Reply
+from .redis_elsewhere import Elsewhere
+from .redis_link import Asked, Link
+from .redis_node import Reply
+from .redis_presence import Presence
+from .redis_shards import log_of
 
 logger = logging.getLogger("wscore.chat")
 
@@ -37,6 +42,11 @@ class Followed:
 
     epoch: str | None = None
     offset: int = 0
+    name: str = ""
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
+
+
+Question = tuple[Log, Followed, Asked]
 
 
 class News:
@@ -44,16 +54,19 @@ class News:
 
     Args:
         link: to Redis.
+        presence: told when what it said of a room may be lost.
+        process: what this process is called.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, presence: Presence, process: str) -> None:
         self._link = link
+        self._presence = presence
+        self._process = process
         self._listener: Listener | None = None
         self._logs: dict[Log, Followed] = {}
         self._due: dict[Log, float] = {}  # which to look at, if not announced so far meanwhile
         self._arrival = trio.Event()
         self._changed = trio.Event()
-        self._channel = f"{link.prefix}news:"
 
     # --- Who follows what -------------------------------------------------------------------
 
@@ -73,8 +86,19 @@ class News:
         followed = self._logs.get(log)
         return (followed and followed.epoch) or ""
 
-    def seen(self, log: Log, head: Head) -> Head:
+    def name(self, log: Log) -> str:
+        """How a log's name is spelled, if that was heard, or nothing."""
+        followed = self._logs.get(log)
+        return followed.name if followed else ""
+
+    def seen(self, log: Log, name: str, head: Head, elsewhere: Sequence[Any] = ()) -> Head:
         """Redis said where a log ends.
+
+        Args:
+            log: which one.
+            name: how it is spelled.
+            head: what was said.
+            elsewhere: of a room, who is there, as the script says it.
 
         Returns:
             Where it ends as far as it was announced, for a log that is followed: what is between
@@ -83,11 +107,22 @@ class News:
         followed = self._logs.get(log)
         if followed is None:
             return head
+        followed.name = name
         if followed.epoch is None:
             followed.epoch, followed.offset = head
+            followed.elsewhere = Elsewhere()
+            self._presence.repeat(log)
         elif head.offset > followed.offset:
             self.wake(log, head.offset)
+        if elsewhere and head.epoch == followed.epoch:
+            self._take_present(log, followed, elsewhere)
         return Head(followed.epoch, followed.offset)
+
+    def _take_present(self, log: Log, followed: Followed, answer: Sequence[Any]) -> None:
+        assert self._listener is not None
+        came, left = followed.elsewhere.take(answer, self._process)
+        if came or left:
+            self._listener.present(log, came, left)
 
     def wake(self, log: Log, offset: int) -> None:
         """There may be entries up to this offset; look soon."""
@@ -106,27 +141,29 @@ class News:
 
     # --- Reading ----------------------------------------------------------------------------
 
-    def questions(
-        self, logs: Iterable[Log], limit: int = _PAGE
-    ) -> list[tuple[Log, Followed, Command]]:
+    def questions(self, logs: Iterable[Log], limit: int = _PAGE) -> list[Question]:
         """What to ask Redis for the news of these logs, as far as they are followed."""
-        found: list[tuple[Log, Followed, Command]] = []
+        found: list[Question] = []
         for log in logs:
             followed = self._logs.get(log)
             if followed is not None and followed.epoch is not None:
-                first = str(followed.offset + 1)
-                found.append((log, followed, ["read", *log, first, "+", str(limit), "0"]))
+                version = followed.elsewhere.version
+                since = "" if version is None else str(version)
+                place = str(followed.offset + 1), str(limit), self._process, since
+                asked = self._link.shards.of(log), ["news", *log, *place]
+                found.append((log, followed, asked))
         return found
 
-    def take(
-        self, questions: Sequence[tuple[Log, Followed, Command]], replies: Sequence[Reply]
-    ) -> None:
+    def take(self, questions: Sequence[Question], replies: Sequence[Reply | Unavailable]) -> None:
         """Announce what Redis answered, unless somebody was quicker."""
         assert self._listener is not None
         fresh: list[tuple[Log, Entry]] = []
         lost: list[Log] = []
         for (log, followed, _), reply in zip(questions, replies, strict=True):
             if self._logs.get(log) is not followed or followed.epoch is None:
+                continue
+            if isinstance(reply, Unavailable):
+                logger.debug("no news: %s", reply)  # the heartbeat comes back to it
                 continue
             page = parse_page(reply)
             if page is None or page.epoch != followed.epoch or page.start > followed.offset + 1:
@@ -140,6 +177,8 @@ class News:
                 fresh += [(log, entry) for entry in news]
             if page.last > followed.offset:
                 self.wake(log, page.last)
+            if page.elsewhere:
+                self._take_present(log, followed, page.elsewhere)
         if fresh:
             self._listener.announce(fresh)
         if lost:
@@ -148,6 +187,7 @@ class News:
     async def run(self, listener: Listener) -> None:
         """Announce until cancelled."""
         self._listener = listener
+        await self._link.known.wait()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._catch_up)
             nursery.start_soon(self._beat)
@@ -161,14 +201,9 @@ class News:
             due, self._due = self._due, {}
             asked = self.questions(due)
             questions = [each for each in asked if each[1].offset < due[each[0]]]
-            try:
-                replies = await self._link.read(
-                    [command for _, _, command in questions] or [["ping"]]
-                )
-            except Unavailable as error:
-                logger.debug("no news: %s", error)  # the heartbeat comes back to it
-            else:
-                self.take(questions, replies[: len(questions)])
+            commands = [command for _, _, command in questions]
+            replies = await self._link.read(commands or [(self._link.shards.main, ["ping"])])
+            self.take(questions, replies[: len(questions)])
 
     async def _beat(self) -> None:
         while True:
@@ -199,19 +234,23 @@ class News:
     def _hear(self, channel: object, data: object) -> None:
         if not isinstance(channel, bytes) or not isinstance(data, bytes):
             return
-        log = self._log(channel.decode())
-        epoch, _, offset = data.decode().partition(":")
+        log = log_of(channel.decode())
+        first, second, third = data.decode().split(":", 2)
         followed = self._logs.get(log)
         if followed is None:
             return
-        if followed.epoch is not None and epoch != followed.epoch:
-            self._look([log])
+        if first == "typing":
+            user = parse_name(third)
+            if second != self._process and user is not None and self._listener is not None:
+                self._listener.typing(log, user)
+        elif (
+            followed.epoch is not None
+            and first == followed.epoch
+            and followed.elsewhere.version in (None, int(third))
+        ):
+            self.wake(log, int(second))
         else:
-            self.wake(log, int(offset))
-
-    def _log(self, channel: str) -> Log:
-        kind, _, key = channel.removeprefix(self._channel).partition(":")
-        return Log("room" if kind == "room" else "inbox", key)
+            self._look([log])
 
     async def _subscribe(self, subscriber: PubSub[bytes]) -> None:
         """Keep what is subscribed to in step with what is followed."""
@@ -220,33 +259,36 @@ class News:
             self._changed = trio.Event()
             wanted = set(self._logs)
             for some in _portions(wanted - subscribed):
-                await subscriber.subscribe(*map(self._name, some))
+                await subscriber.subscribe(*map(self._link.shards.channel, some))
                 self._look(some)  # what came before the subscription
             for some in _portions(subscribed - wanted):
-                await subscriber.unsubscribe(*map(self._name, some))
+                await subscriber.unsubscribe(*map(self._link.shards.channel, some))
             subscribed = wanted
             await self._changed.wait()
-
-    def _name(self, log: Log) -> str:
-        return f"{self._channel}{log.kind}:{log.key}"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A part of a log, and where it begins and ends at the same moment."""
+    """A part of a log, and where it begins and ends at the same moment.
+
+    Attributes:
+        elsewhere: of a room of which news was asked, who is there; see `Elsewhere.take`.
+    """
 
     epoch: str
     start: int
     last: int
     entries: list[Entry]
+    elsewhere: Sequence[Any] = ()
 
 
 def parse_page(reply: Reply) -> Found | None:
-    """Read the script's answer to ``read``; None where there is no such log."""
+    """Read the script's answer to ``read`` or ``news``; None where there is no such log."""
     if reply[0] != b"page":
         return None
-    _, epoch, start, last, rows = reply
-    return Found(epoch.decode(), int(start), int(last), [_entry(*row) for row in rows])
+    epoch, start, last, rows, *elsewhere = reply[1:]
+    entries = [_entry(*row) for row in rows]
+    return Found(epoch.decode(), int(start), int(last), entries, *elsewhere)
 
 
 def _entry(id: bytes, fields: Sequence[bytes]) -> Entry:

@@ -1,42 +1,53 @@
 """What Redis does in one piece: the script through which everything is read and written.
 
-Imports nothing. One call carries any number of commands and is atomic: either all of them took
-effect, or, where the script is not loaded, none. Beside what it is asked, it looks after epochs:
+Imports `redis_presence_script`. One call carries any number of commands and is atomic: either all
+of them took effect, or, where the script is not loaded, none. Beside what it is asked, it looks
+after epochs:
 
-* ``life`` is a name for this life of the whole data set, given by `ENTER`. A log that was last
-  touched in another life may have lost its end and gets a new epoch.
+* ``life`` is a name for this life of a shard's data, given by `ENTER`. A log that was last touched
+  in another life may have lost its end and gets a new epoch.
 * A log whose stream does not hold as many entries as it should is begun anew.
 
-All keys carry one hash tag and so share one slot: a direct message goes to two inboxes, any two, in
-one piece. The price is that one chat lives on one Redis, with its replicas; a Cluster would hold it
-on one of its nodes.
+All keys of a shard carry one hash tag and so lie on one node. Inboxes and names share a shard, as a
+direct message goes to two inboxes, any two, in one piece; see `redis_shards` for rooms.
 
-Keys, after the prefix: ``life`` (hash: life, run); of a log ``log:KIND:KEY`` (hash: name, secret,
-life, epoch, start, last), ``stream:...`` (its entries, with ids ``OFFSET-0``), ``ids:...`` (hash:
-by ``SENDER:ID`` what is remembered of a message, as ``OFFSET:TIME:DIGEST:TO``) and ``forget:...``
-(when to forget those whose entry is trimmed); ``made:KIND`` (sorted set of logs by age),
-``sequence`` (how many were made), ``touched`` (rooms by the time of their last entry).
+Keys, after the tag: ``life`` (hash: life, run); of a log ``log:KIND:KEY`` (hash: name, secret,
+life, epoch, start, last, version), ``stream:...`` (its entries, with ids ``OFFSET-0``), ``ids:...``
+(hash: by ``SENDER:ID`` what is remembered of a message, as ``OFFSET:TIME:DIGEST:TO``) and
+``forget:...`` (when to forget those whose entry is trimmed); ``made:KIND`` (sorted set of logs by
+age), ``sequence`` (how many were made), ``touched`` (rooms by the time of their last entry), and
+those of `redis_presence_script`. On the channel ``news:KIND:KEY`` is said how far a log is.
 """
+
+from .redis_presence_script import PRESENCE, PRESENCE_COMMANDS
 
 ENTER = """
 -- KEYS: life. ARGV: whether this server lost nothing when it started, a new name.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-local found = redis.call('HMGET', KEYS[1], 'life', 'run')
-if found[1] and found[2] == run then return found[1] end
-if found[1] and ARGV[1] == '1' then
-  redis.call('HSET', KEYS[1], 'run', run)
-  return found[1]
-end
-redis.call('HSET', KEYS[1], 'life', ARGV[2], 'run', run)
-return ARGV[2]
+-- Changes when a replica is made the primary; nothing but zeros where that never was.
+local before = string.match(redis.call('INFO', 'replication'), 'master_replid2:(%x+)') or ''
+local found = redis.call('HMGET', KEYS[1], 'life', 'run', 'before')
+local was_never = string.match(before, '^0*$')
+local is_same = found[2] == run and (was_never or found[3] == before)
+local life = found[1]
+if not life or not (is_same or ARGV[1] == '1') then life = ARGV[2] end
+-- Also where nothing is new: a replica must not pass for the primary.
+redis.call('HSET', KEYS[1], 'life', life, 'run', run, 'before', before)
+return run
 """
-"""Begins a life, where there is none or where the server may have lost the end of the last one."""
+"""Begins a life, where there is none or where the server may have lost the end of the last one.
 
-CHAT = """
+To be called on every new connection. Returns what names this run of the server: the ``RUN`` of the
+script.
+"""
+
+CHAT = (
+    """
 -- KEYS: life. ARGV: a random seed, then each command as a MessagePack array.
 local P = string.sub(KEYS[1], 1, -5)
-local life = redis.call('HGET', KEYS[1], 'life')
+local life, run_of_life = unpack(redis.call('HMGET', KEYS[1], 'life', 'run'))
 if not life then return redis.error_reply('NOLIFE the data is gone') end
+if run_of_life ~= RUN then return redis.error_reply('NOLIFE another one served it') end
 
 local renewed = 0
 local function fresh()
@@ -46,38 +57,51 @@ end
 
 local function int(number) return string.format('%.0f', number) end
 
+local news = {}  -- of which logs there are, by name
+
 local function drop(name)
   redis.call('DEL', P .. 'stream:' .. name, P .. 'ids:' .. name, P .. 'forget:' .. name)
 end
 
+"""
+    + PRESENCE
+    + """
 local function look(kind, key)
   local name = kind .. ':' .. key
   local at = P .. 'log:' .. name
-  local m = redis.call('HMGET', at, 'epoch', 'start', 'last', 'name', 'secret', 'life')
+  local m = redis.call('HMGET', at, 'epoch', 'start', 'last', 'name', 'secret', 'life',
+                       'version')
   if not m[1] then return nil end
   local log = {name = name, at = at, epoch = m[1], start = tonumber(m[2]), last = tonumber(m[3]),
-               text = m[4], secret = m[5]}
+               text = m[4], secret = m[5], version = tonumber(m[7] or 0)}
   local held = redis.call('XLEN', P .. 'stream:' .. name)
   if held ~= log.last - log.start + 1 then
     drop(name)
     log.start, log.last, log.epoch = 1, 0, fresh()
-    redis.call('HSET', at, 'start', 1, 'last', 0, 'epoch', log.epoch, 'life', life)
   elseif m[6] ~= life then
     log.epoch = fresh()
-    redis.call('HSET', at, 'epoch', log.epoch, 'life', life)
+  end
+  if log.epoch ~= m[1] then
+    log.version = 0
+    redis.call('HSET', at, 'start', int(log.start), 'last', int(log.last), 'epoch', log.epoch,
+               'life', life, 'version', 0)
+    if kind == 'room' then forget_present(key) end
   end
   return log
 end
 
-local function make(kind, key, text, secret, most)
+local function make(kind, key, text, secret, most, age)
   if redis.call('ZCARD', P .. 'made:' .. kind) >= tonumber(most) then return nil end
   local name = kind .. ':' .. key
   local at = P .. 'log:' .. name
   drop(name)
-  local log = {name = name, at = at, epoch = fresh(), start = 1, last = 0, text = text}
+  if kind == 'room' then forget_present(key) end
+  local log = {name = name, at = at, epoch = fresh(), start = 1, last = 0, text = text,
+               version = 0}
   redis.call('HSET', at, 'name', text, 'secret', secret, 'life', life, 'epoch', log.epoch,
-             'start', 1, 'last', 0)
-  redis.call('ZADD', P .. 'made:' .. kind, redis.call('INCR', P .. 'sequence'), key)
+             'start', 1, 'last', 0, 'version', 0)
+  age = age or redis.call('INCR', P .. 'sequence')
+  redis.call('ZADD', P .. 'made:' .. kind, age, key)
   return log
 end
 
@@ -88,7 +112,7 @@ local function append(log, sender, from, to, totext, text, id, time, digest)
              'text', text, 'time', time, 'id', id, 'key', sender)
   redis.call('HSET', P .. 'ids:' .. log.name, sender .. ':' .. id,
              offset .. ':' .. time .. ':' .. digest .. ':' .. to)
-  redis.call('PUBLISH', P .. 'news:' .. log.name, log.epoch .. ':' .. offset)
+  news[log.name] = log
 end
 
 local function before(log, sender, to, id, digest)
@@ -110,15 +134,30 @@ function run.claim(key, text, secret, most)
   return {'head', log.text, log.epoch, int(log.last)}
 end
 
-function run.open(key, text, most)
-  local log = look('room', key) or make('room', key, text, '', most)
+function run.open(key, text, most, process, age)
+  local log = look('room', key) or make('room', key, text, '', most, age)
   if not log then return {'full'} end
-  return {'head', log.text, log.epoch, int(log.last)}
+  return {'head', log.text, log.epoch, int(log.last), elsewhere(log, key, process, '')}
 end
 
-function run.post(sender, key, text, id, time, digest, epoch)
+-- Where rooms lie elsewhere: there may be this one, too, and it is so old; how a user is spelled.
+function run.reserve(key, most)
+  local age = redis.call('ZSCORE', P .. 'made:room', key)
+  if not age then
+    if redis.call('ZCARD', P .. 'made:room') >= tonumber(most) then return {'full'} end
+    age = redis.call('INCR', P .. 'sequence')
+    redis.call('ZADD', P .. 'made:room', age, key)
+  end
+  return {'reserved', int(tonumber(age))}
+end
+
+function run.name(key)
+  return {'name', redis.call('HGET', P .. 'log:inbox:' .. key, 'name') or ''}
+end
+
+function run.post(sender, from, key, text, id, time, digest, epoch)
   local log = look('room', key)
-  local from = redis.call('HGET', P .. 'log:inbox:' .. sender, 'name')
+  if from == '' then from = redis.call('HGET', P .. 'log:inbox:' .. sender, 'name') end
   if not log or not from or (epoch ~= '' and epoch ~= log.epoch) then return {'lost'} end
   local known = before(log, sender, '', id, digest)
   if known then return known end
@@ -142,9 +181,7 @@ function run.send(sender, to, text, id, time, digest, epoch)
   return {'stored', own.epoch, int(own.last), time}
 end
 
-function run.read(kind, key, first, last, limit, newest)
-  local log = look(kind, key)
-  if not log then return {'lost'} end
+local function page(log, first, last, limit, newest)
   local found = {}
   local stream = P .. 'stream:' .. log.name
   if limit ~= '0' then
@@ -157,22 +194,45 @@ function run.read(kind, key, first, last, limit, newest)
   return {'page', log.epoch, int(log.start), int(log.last), found}
 end
 
+function run.read(kind, key, first, last, limit, newest)
+  local log = look(kind, key)
+  return log and page(log, first, last, limit, newest) or {'lost'}
+end
+
+function run.news(kind, key, first, limit, process, since)
+  local log = look(kind, key)
+  if not log then return {'lost'} end
+  local found = page(log, first, '+', limit, '0')
+  if kind == 'room' then found[6] = elsewhere(log, key, process, since) end
+  return found
+end
+
 function run.ping() return {'pong'} end
 
 function run.rooms(limit)
   limit = tonumber(limit)
-  local keys = redis.call('ZREVRANGE', P .. 'touched', 0, limit - 1)
-  local listed = {}
-  for _, key in ipairs(keys) do listed[key] = true end
-  if #keys < limit then
-    for _, key in ipairs(redis.call('ZREVRANGE', P .. 'made:room', 0, limit + #keys - 1)) do
-      if not listed[key] and #keys < limit then keys[#keys + 1] = key end
+  local keys, listed = {}, {}
+  local function list(found)
+    local most = #keys + limit
+    for _, key in ipairs(found) do
+      if not listed[key] and #keys < most then
+        listed[key] = true
+        keys[#keys + 1] = key
+      end
     end
   end
+  list(redis.call('ZREVRANGE', P .. 'crowds', 0, limit - 1))
+  list(redis.call('ZREVRANGE', P .. 'touched', 0, 2 * limit - 1))
+  list(redis.call('ZREVRANGE', P .. 'made:room', 0, 3 * limit - 1))
   local found = {'rooms'}
-  for _, key in ipairs(keys) do
+  for index = 1, math.min(#keys, limit) do
+    local key = keys[index]
     local m = redis.call('HMGET', P .. 'log:room:' .. key, 'name', 'last')
-    if m[1] then found[#found + 1] = {key, m[1], m[2]} end
+    if m[1] then
+      found[#found + 1] = {key, m[1], m[2], redis.call('ZSCORE', P .. 'crowds', key) or '0',
+                           redis.call('ZSCORE', P .. 'touched', key) or '0',
+                           redis.call('ZSCORE', P .. 'made:room', key) or '0'}
+    end
   end
   return found
 end
@@ -240,11 +300,19 @@ function run.trim(kind, from, logs, keep, oldest, now, memory, most)
   return {'next', int(first + #keys)}
 end
 
+"""
+    + PRESENCE_COMMANDS
+    + """
 local results = {}
 for index = 2, #ARGV do
   local command = cmsgpack.unpack(ARGV[index])
   results[index - 1] = run[command[1]](unpack(command, 2))
 end
+for name, log in pairs(news) do
+  redis.call('PUBLISH', P .. 'news:' .. name,
+             log.epoch .. ':' .. int(log.last) .. ':' .. int(log.version))
+end
 return results
 """
-"""Carries out commands; see `run` in it for what there is."""
+)
+"""Carries out commands; see `run` in it for what there is. `redis_shards` says it its ``RUN``."""

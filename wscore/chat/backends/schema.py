@@ -57,7 +57,21 @@ CREATE TABLE trimmed (
 CREATE INDEX trimmed_by_end ON trimmed (until) WHERE until IS NOT NULL;
 """
 
-_MIGRATIONS = [_FIRST, _TRIMMED_IDS]
+_RECENT = """
+-- The newest entries, in the order they came, until they are merged into the others.
+CREATE TABLE recent (
+    log INTEGER NOT NULL REFERENCES logs,
+    offset INTEGER NOT NULL,
+    sender INTEGER NOT NULL REFERENCES logs,
+    recipient INTEGER REFERENCES logs,
+    text TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    id TEXT NOT NULL
+);
+CREATE UNIQUE INDEX recent_by_offset ON recent (log, offset);
+"""
+
+_MIGRATIONS = [_FIRST, _TRIMMED_IDS, _RECENT]
 """The n-th makes version n from version n - 1; version 0 is an empty file."""
 
 VERSION = len(_MIGRATIONS)

@@ -23,12 +23,14 @@ from typing import TypeVar
 import trio
 
 from wscore.chat.model import Entry, Log, Name
+from wscore.chat.others import Alone
 
 from . import base
 from .base import CannotOpen, Page, Result, RoomHead, Unavailable
 from .database import Database, connect
+from .recent import NEWEST, Recent
 from .retention import Retention, looked_after, wall_clock
-from .transaction import Row, Transaction
+from .transaction import Rows, Transaction
 from .trimming import Trimmer
 
 logger = logging.getLogger("wscore.chat")
@@ -37,11 +39,28 @@ _KNOWN_ROWS = 10_000
 _CLOSE_SECONDS = 2
 """How long closing waits for a disk that does not answer."""
 
-_SELECT_ENTRIES = """
-SELECT entries.offset, sender.name, recipient.name, entries.text, entries.time, entries.id
-FROM entries JOIN logs AS sender ON sender.id = entries.sender
-LEFT JOIN logs AS recipient ON recipient.id = entries.recipient
+_SELECT = """
+SELECT entry.offset, sender.name, recipient.name, entry.text, entry.time, entry.id
+FROM {} AS entry JOIN logs AS sender ON sender.id = entry.sender
+LEFT JOIN logs AS recipient ON recipient.id = entry.recipient
 WHERE
+"""
+_SELECT_ENTRIES, _SELECT_RECENT = _SELECT.format("entries"), _SELECT.format("recent")
+
+# Of the rooms with something recent all, of the others as many as are asked for. Left to itself,
+# SQLite would look at all rooms and sort them.
+_SELECT_ROOMS = f"""
+WITH newest AS ({NEWEST}), quiet AS (
+    SELECT id, key, name, last, touched FROM logs INDEXED BY rooms_by_activity
+    WHERE kind = 'room' AND id NOT IN (SELECT log FROM newest)
+    ORDER BY touched DESC, id DESC LIMIT :limit
+), rooms AS (
+    SELECT * FROM quiet
+    UNION ALL
+    SELECT id, key, name, newest.last, newest.time
+    FROM newest JOIN logs ON logs.id = newest.log WHERE kind = 'room'
+)
+SELECT key, name, last FROM rooms ORDER BY touched DESC, id DESC LIMIT :limit
 """
 
 T = TypeVar("T")
@@ -51,7 +70,7 @@ class _Moved(Unavailable):
     """The path does not lead to the file that is served."""
 
 
-class SQLiteBackend:
+class SQLiteBackend(Alone):
     """Keeps everything in one file; see `base` for the contract.
 
     Beside the file lie SQLite's own ``-wal`` and ``-shm``, and a ``-lock`` and a ``-mark``; see
@@ -90,7 +109,8 @@ class SQLiteBackend:
         # The thread that has the slot may touch what follows it.
         self._write_slot = trio.CapacityLimiter(1)
         self._database: Database | None = None
-        self._known: dict[Log, Row] = {}
+        self._known = Rows()
+        self._recent = Recent()
         self._vacancies: dict[str, int] = {}  # how many more logs of each kind there may be
         self._failed = False
         self._was_read_only = False
@@ -143,12 +163,6 @@ class SQLiteBackend:
         """See `base.Backend.health`."""
         return base.Health("sqlite", None, "what is acknowledged survives power loss")
 
-    def follow(self, log: Log) -> None:
-        """See `base.Backend.follow`: every log is announced."""
-
-    def unfollow(self, log: Log) -> None:
-        """See `base.Backend.unfollow`."""
-
     async def write(self, batch: Sequence[base.Command]) -> list[Result]:
         """See `base.Backend.write`."""
         if self._was_read_only:
@@ -184,7 +198,9 @@ class SQLiteBackend:
             writer = database.writer()
             self._settle_doubts(database, writer)
             writer.execute("BEGIN IMMEDIATE")
-            transaction = Transaction(writer, self._known, self._vacancies)
+            if self._recent.is_full:
+                self._recent.merge(writer)
+            transaction = Transaction(writer, self._known, self._vacancies, self._recent)
             results = transaction.run(batch)
             writer.execute("COMMIT")
         except BaseException as error:
@@ -224,6 +240,7 @@ class SQLiteBackend:
         database.abandon()
         self._database = None
         self._known.clear()
+        self._recent.forget()
         self._doubts.clear()
         self._failed = False
 
@@ -231,6 +248,7 @@ class SQLiteBackend:
         """Have a new connection for the next batch: what the failure left goes with the old one."""
         database.hang_up()
         self._known.clear()
+        self._recent.forget()
         self._failed = True
         if isinstance(error, sqlite3.Error):
             code = getattr(error, "sqlite_errorcode", 0)
@@ -268,7 +286,7 @@ class SQLiteBackend:
         if self._database is None or not self._database.is_in_place():
             return False  # for the next batch to find
         try:
-            return self._trimmer.step(self._database.writer())
+            return self._trimmer.step(self._database.writer(), self._recent)
         except BaseException as error:
             self._fail(self._database, error)
             raise
@@ -313,11 +331,14 @@ class SQLiteBackend:
 
         def query(connection: sqlite3.Connection) -> Page:
             row_id, start = _find(connection, log)
-            rows = connection.execute(
-                _SELECT_ENTRIES + "log = ? AND offset > ? AND offset <= ? ORDER BY offset LIMIT ?",
-                (row_id, after, last, limit),
-            )
-            return Page(start, [Entry._make(row) for row in rows])
+            entries: list[Entry] = []
+            for select in _SELECT_ENTRIES, _SELECT_RECENT:
+                rows = connection.execute(
+                    select + "log = ? AND offset > ? AND offset <= ? ORDER BY offset LIMIT ?",
+                    (row_id, after, last, limit - len(entries)),
+                )
+                entries += map(Entry._make, rows)
+            return Page(start, entries)
 
         return await self._read(query)
 
@@ -326,11 +347,14 @@ class SQLiteBackend:
 
         def query(connection: sqlite3.Connection) -> Page:
             row_id, start = _find(connection, log)
-            rows = connection.execute(
-                _SELECT_ENTRIES + "log = ? AND offset < ? ORDER BY offset DESC LIMIT ?",
-                (row_id, before, limit),
-            )
-            return Page(start, [Entry._make(row) for row in rows][::-1])
+            entries: list[Entry] = []
+            for select in _SELECT_RECENT, _SELECT_ENTRIES:
+                rows = connection.execute(
+                    select + "log = ? AND offset < ? ORDER BY offset DESC LIMIT ?",
+                    (row_id, before, limit - len(entries)),
+                )
+                entries += map(Entry._make, rows)
+            return Page(start, entries[::-1])
 
         return await self._read(query)
 
@@ -338,11 +362,7 @@ class SQLiteBackend:
         """See `base.Backend.rooms`."""
 
         def query(connection: sqlite3.Connection) -> list[RoomHead]:
-            rows = connection.execute(
-                "SELECT key, name, last FROM logs WHERE kind = 'room'"
-                " ORDER BY touched DESC, id DESC LIMIT ?",
-                (limit,),
-            )
+            rows = connection.execute(_SELECT_ROOMS, {"limit": limit})
             return [RoomHead(Name(key, name), last) for key, name, last in rows]
 
         return await self._read(query)

@@ -18,6 +18,7 @@ from wscore.chat.model import Entry, Head, Log, inbox_log, room_log
 
 from . import base
 from .base import Claimed, Opened, Refused, Result, Stored
+from .recent import Key, Recent
 from .retention import digest
 
 
@@ -25,6 +26,7 @@ from .retention import digest
 class Row:
     """A row of ``logs``."""
 
+    log: Log
     id: int
     name: str
     secret: bytes | None
@@ -37,12 +39,36 @@ class Row:
         return Head(self.epoch, self.last)
 
 
-_Key = tuple[int, int, str]
-"""Of a message: log, sender, id."""
+class Rows:
+    """Rows that were read before, by the keys of their names."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, Row] = {}
+        self.inboxes: dict[str, Row] = {}
+
+    def __len__(self) -> int:
+        return len(self.rooms) + len(self.inboxes)
+
+    def of(self, log: Log) -> dict[str, Row]:
+        """Those of the same kind as this log."""
+        return self.rooms if log.kind == "room" else self.inboxes
+
+    def clear(self) -> None:
+        """Forget them."""
+        self.rooms.clear()
+        self.inboxes.clear()
+
+
 _Before = tuple[int, str | bytes, int | None, int]
 """Of a message that was stored: offset, text or its digest, recipient, time."""
 
 _LARGEST = 512  # rows in one statement
+
+_LOG = """
+SELECT id, name, secret, epoch,
+    max(last, ifnull((SELECT max(offset) FROM recent WHERE recent.log = logs.id), 0))
+FROM logs WHERE kind = ? AND key = ?
+"""
 
 
 class Transaction:
@@ -52,10 +78,15 @@ class Transaction:
         connection: has begun the transaction; who began it ends it.
         known: rows that were read before; changed here, so void if the transaction fails.
         vacancies: how many more logs of each kind there may be; likewise.
+        recent: what is in the table of that name; likewise.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, known: dict[Log, Row], vacancies: dict[str, int]
+        self,
+        connection: sqlite3.Connection,
+        known: Rows,
+        vacancies: dict[str, int],
+        recent: Recent,
     ) -> None:
         self.appended: list[tuple[Log, Entry]] = []
         self.ends: dict[Log, int] = {}
@@ -63,7 +94,8 @@ class Transaction:
         self._cursor = connection.cursor()
         self._known = known
         self._vacancies = vacancies
-        self._before: dict[_Key, _Before] = {}
+        self._recent = recent
+        self._before: dict[Key, _Before] = {}
         self._new: list[tuple[object, ...]] = []
 
     def run(self, batch: Sequence[base.Command]) -> list[Result]:
@@ -86,33 +118,43 @@ class Transaction:
 
     def _look_up(self, batch: Sequence[base.Command]) -> None:
         """Find what was stored before under the ids of the batch."""
-        keys: list[_Key] = []
+        keys: list[Key] = []
         for command in batch:
-            if isinstance(command, base.PostTo | base.SendTo):
-                sender = self._row(inbox_log(command.sender))
-                log = sender
-                if isinstance(command, base.PostTo):
-                    log = self._row(room_log(command.room))
-                if log is not None and sender is not None:
-                    keys.append((log.id, sender.id, command.id))
+            if isinstance(command, base.PostTo):
+                log, sender = self._room(command.room), self._inbox(command.sender)
+            elif isinstance(command, base.SendTo):
+                log = sender = self._inbox(command.sender)
+            else:
+                continue
+            if log is None or sender is None:
+                continue
+            key = (log.id, sender.id, command.id)
+            if key in self._recent.offsets:
+                self._look_up_recent(key)
+            else:
+                keys.append(key)
         if not keys:
             return
+        tables = [_look_up_entries]
+        if self._cursor.execute("SELECT 1 FROM trimmed LIMIT 1").fetchone():
+            tables.append(_look_up_trimmed)
         for part in _parts(keys):
             values = [value for key in part for value in key]
-            for query in _look_up_entries(len(part)), _look_up_trimmed(len(part)):
+            for look_up in tables:
+                query = look_up(len(part))
                 for log_id, sender_id, id, *before in self._cursor.execute(query, values):
                     offset, text, recipient, time = before
                     self._before[log_id, sender_id, id] = offset, text, recipient, time
 
+    def _look_up_recent(self, key: Key) -> None:
+        self._before[key] = self._cursor.execute(
+            "SELECT offset, text, recipient, time FROM recent WHERE log = ? AND offset = ?",
+            (key[0], self._recent.offsets[key]),
+        ).fetchone()
+
     def _write(self) -> None:
-        """Write new entries, and where their logs end."""
         for part in _parts(self._new):
             self._cursor.execute(_insert(len(part)), [value for row in part for value in row])
-        touched = {log: entry.time for log, entry in self.appended}
-        rows = [self._known[log] for log in touched]
-        ends = [(row.id, row.last, time) for row, time in zip(rows, touched.values(), strict=True)]
-        for end in _parts(ends):
-            self._cursor.execute(_update(len(end)), [value for row in end for value in row])
 
     def close(self) -> None:
         """Let go of the connection: a statement that is not at its end would keep it open."""
@@ -120,7 +162,7 @@ class Transaction:
 
     def _claim(self, command: base.Claim) -> Result:
         log = inbox_log(command.user.key)
-        row = self._row(log) or self._create(log, command.user.text, command.secret)
+        row = self._inbox(log.key) or self._create(log, command.user.text, command.secret)
         if row is None:
             return Refused("limit_reached", "there are too many users")
         if not secrets.compare_digest(row.secret or b"", command.secret):
@@ -129,25 +171,23 @@ class Transaction:
 
     def _open_room(self, command: base.OpenRoom) -> Result:
         log = room_log(command.room.key)
-        row = self._row(log) or self._create(log, command.room.text, None)
+        row = self._room(log.key) or self._create(log, command.room.text, None)
         if row is None:
             return Refused("limit_reached", "there are too many rooms")
         return Opened(row.name, row.head)
 
     def _post(self, command: base.PostTo) -> Result:
-        log = room_log(command.room)
-        row, sender = self._row(log), self._row(inbox_log(command.sender))
+        row, sender = self._room(command.room), self._inbox(command.sender)
         if row is None or sender is None:
             return base.LOST
         before = self._stored_before(row, sender, None, command)
         if before is not None:
             return before
-        self._append(log, row, sender, None, command)
+        self._append(row, sender, None, command)
         return Stored(row.epoch, row.last, command.time, duplicate=False)
 
     def _send(self, command: base.SendTo) -> Result:
-        own_log, other_log = inbox_log(command.sender), inbox_log(command.to)
-        own, other = self._row(own_log), self._row(other_log)
+        own, other = self._inbox(command.sender), self._inbox(command.to)
         if own is None:
             return base.LOST
         before = self._stored_before(own, own, other, command)
@@ -155,9 +195,9 @@ class Transaction:
             return before
         if other is None:
             return Refused("unknown_user", "nobody has this name")
-        self._append(own_log, own, own, other, command)
+        self._append(own, own, other, command)
         if other is not own:
-            self._append(other_log, other, own, other, command)
+            self._append(other, own, other, command)
         return Stored(own.epoch, own.last, command.time, duplicate=False)
 
     def _stored_before(
@@ -173,29 +213,29 @@ class Transaction:
         return Stored(row.epoch, offset, time, duplicate=True)
 
     def _append(
-        self,
-        log: Log,
-        row: Row,
-        sender: Row,
-        to: Row | None,
-        command: base.PostTo | base.SendTo,
+        self, row: Row, sender: Row, to: Row | None, command: base.PostTo | base.SendTo
     ) -> None:
-        self.ends.setdefault(log, row.last)
+        self.ends.setdefault(row.log, row.last)
         row.last += 1
         text, time, id = command.text, command.time, command.id
         recipient, name = (None, None) if to is None else (to.id, to.name)
         self._new.append((row.id, row.last, sender.id, recipient, text, time, id))
-        self._before[row.id, sender.id, id] = row.last, text, recipient, time
-        self.appended.append((log, Entry(row.last, sender.name, name, text, time, id)))
+        key = (row.id, sender.id, id)
+        self._before[key] = row.last, text, recipient, time
+        self._recent.note(key, row.last, text)
+        self.appended.append((row.log, Entry(row.last, sender.name, name, text, time, id)))
 
-    def _row(self, log: Log) -> Row | None:
-        row = self._known.get(log)
-        if row is None:
-            found = self._cursor.execute(
-                "SELECT id, name, secret, epoch, last FROM logs WHERE kind = ? AND key = ?", log
-            ).fetchone()
-            if found is not None:
-                row = self._known[log] = Row(*found)
+    def _room(self, key: str) -> Row | None:
+        return self._known.rooms.get(key) or self._read(room_log(key))
+
+    def _inbox(self, key: str) -> Row | None:
+        return self._known.inboxes.get(key) or self._read(inbox_log(key))
+
+    def _read(self, log: Log) -> Row | None:
+        found = self._cursor.execute(_LOG, log).fetchone()
+        if found is None:
+            return None
+        row = self._known.of(log)[log.key] = Row(log, *found)
         return row
 
     def _create(self, log: Log, name: str, secret: bytes | None) -> Row | None:
@@ -208,11 +248,17 @@ class Transaction:
             (*log, name, secret, epoch),
         )
         assert self._cursor.lastrowid is not None
-        row = self._known[log] = Row(self._cursor.lastrowid, name, secret, epoch, 0)
+        row = self._known.of(log)[log.key] = Row(
+            log, self._cursor.lastrowid, name, secret, epoch, 0
+        )
         return row
 
 
 # --- Statements for many rows, of a few sizes each so that SQLite need not compile them again --
+#
+# What fails takes back the transaction, which is what is done with a batch that failed. By default
+# it would take back the statement only, and for that SQLite first copies every page that the
+# statement changes to a file of its own.
 
 
 def _parts(rows: Sequence[tuple[object, ...]]) -> Iterator[Sequence[tuple[object, ...]]]:
@@ -231,15 +277,7 @@ def _values(columns: int, rows: int) -> str:
 
 @cache
 def _insert(rows: int) -> str:
-    return f"INSERT INTO entries {_values(7, rows)}"
-
-
-@cache
-def _update(rows: int) -> str:
-    return f"""
-    WITH ends (id, last, touched) AS ({_values(3, rows)})
-    UPDATE logs SET last = ends.last, touched = ends.touched FROM ends WHERE logs.id = ends.id
-    """
+    return f"INSERT OR ROLLBACK INTO recent {_values(7, rows)}"
 
 
 def _look_up_entries(rows: int) -> str:

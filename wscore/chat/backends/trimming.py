@@ -1,9 +1,13 @@
-"""Removes from the SQLite database what is not to be kept, in steps; imports `retention`."""
+"""Removes what is not to be kept from the SQLite database, in steps.
+
+Imports `recent` and `retention`.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 
+from .recent import Recent
 from .retention import ID_MEMORY, STEP, Retention, digest
 
 _LOGS = 1000
@@ -50,8 +54,8 @@ class Trimmer:
         self._retention = retention
         self._reached = 0
 
-    def step(self, connection: sqlite3.Connection) -> bool:
-        """Do one step, in a transaction of its own; returns False at the end of a round.
+    def step(self, connection: sqlite3.Connection, recent: Recent) -> bool:
+        """Do one step, in transactions of its own; returns False at the end of a round.
 
         Raises:
             sqlite3.Error: it could not be done; the transaction may still be open.
@@ -63,6 +67,10 @@ class Trimmer:
             return True
         if retention.keep_messages is None and retention.keep_days is None:
             return False
+        if recent.offsets:
+            connection.execute("BEGIN IMMEDIATE")
+            recent.merge(connection)
+            connection.execute("COMMIT")
         due = connection.execute(
             _DUE,
             (

@@ -38,7 +38,7 @@ ERRORS: Final[dict[ErrorCode, str]] = {
     "conflict": "this id was used for another message",
     "rate_limited": "too many requests; nothing was stored; try again after `retry_after`",
     "limit_reached": "too many rooms or users in all, or rooms of this connection",
-    "unavailable": "the store is out of reach; nothing was stored; try again with the same `id`",
+    "unavailable": "the store is out of reach; try again with the same `id`: it is stored once",
     "internal": "the server made a mistake",
 }
 """Each error code and when it is sent."""
