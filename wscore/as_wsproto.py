@@ -32,17 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             those of the process when None.
 
     Returns:
-        The exit status: 0, or 2 where there was nothing to run; a program that exits by itself does
-        so here too.
-
-    Raises:
-        RuntimeError: wsproto was imported already.
+        The exit status: 0, or 2 where there was nothing to run, or wsproto was imported already; a
+        program that exits by itself does so here too.
     """
     match list(sys.argv[1:] if argv is None else argv):
         case ["-h" | "--help"]:
             print(USAGE, end="")
         case ["-m", name, *arguments]:
-            _replace(name, arguments)
+            if (reason := _replace(name, arguments)) is not None:
+                return _refuse(reason)
             # Looking for a part of a package imports the package, which may import wsproto.
             if not _exists(name):
                 return _refuse(f"there is no module {name}")
@@ -50,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         case [path, *arguments] if not path.startswith("-"):
             if not Path(path).exists():
                 return _refuse(f"there is no file {path}")
-            _replace(path, arguments)
+            if (reason := _replace(path, arguments)) is not None:
+                return _refuse(reason)
             sys.path[0] = str(Path(path).resolve().parent)
             runpy.run_path(path, run_name="__main__")
         case _:
@@ -66,9 +65,12 @@ def _exists(module: str) -> bool:
         return False
 
 
-def _replace(program: str, arguments: list[str]) -> None:
-    """Put wscore in wsproto's place, here and in processes to come."""
-    install_as_wsproto()
+def _replace(program: str, arguments: list[str]) -> str | None:
+    """Put wscore in wsproto's place, here and in processes to come; or say why that cannot be."""
+    try:
+        install_as_wsproto()
+    except RuntimeError:
+        return "wsproto is imported already, by something that Python does at its start"
     stand_in = str(Path(__file__).parent / "_stand_in")
     found = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     os.environ["PYTHONPATH"] = os.pathsep.join([stand_in, *(p for p in found if p != stand_in)])
@@ -76,6 +78,7 @@ def _replace(program: str, arguments: list[str]) -> None:
     if stand_in not in sys.path:
         sys.path.insert(1, stand_in)
     sys.argv[:] = [program, *arguments]
+    return None
 
 
 def _refuse(reason: str) -> int:

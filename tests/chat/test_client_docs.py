@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import partial
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from wscore.chat import ChatServer, MemoryBackend
 from wscore.chat.client import Message, open_chat
 
 DOCS = (Path(__file__).parents[2] / "docs" / "chat-clients.md").read_text(encoding="utf-8")
+[JAVASCRIPT] = re.findall(r"^```js\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
 ECHO, FOLLOW = re.findall(r"^```python\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
 
 
@@ -38,6 +41,31 @@ async def test_the_echo_echoes(nursery: trio.Nursery) -> None:
                     if len(said) == 2:
                         break
     assert said == [("Anna", "hello"), ("Echo", "Anna said: hello")]
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_echo_in_javascript_echoes(nursery: trio.Nursery, tmp_path: Path) -> None:
+    """With the four modules that the text names, and nothing else, under node."""
+    web = resources.files("wscore.chat").joinpath("web")
+    for name in ("client.js", "connection.js", "log.js", "names.js", "package.json"):
+        (tmp_path / name).write_bytes(web.joinpath(name).read_bytes())
+    (tmp_path / "echo.js").write_text(JAVASCRIPT)
+    server = await nursery.start(ChatServer(MemoryBackend()).serve, "127.0.0.1", 0)
+    start = f'import("./echo.js").then(({{ echo }}) => echo("ws://127.0.0.1:{server.port}/ws"))'
+    # Before version 22 its WebSocket has to be asked for.
+    command = ["node", "--experimental-websocket", "--no-warnings", "--eval", start]
+    node = await nursery.start(partial(trio.run_process, command, cwd=tmp_path, check=False))
+    with trio.fail_after(30):
+        async with open_chat(f"http://127.0.0.1:{server.port}/", "Anna") as anna:
+            while (await anna.join("lobby")).count < 2:
+                await anna.leave("lobby")
+                await trio.sleep(0.05)
+            await anna.post("lobby", "hello")
+            async for event in anna:
+                if isinstance(event, Message) and event.sender == "Echo":
+                    assert event.text == "Anna said: hello"
+                    break
+    assert node.returncode is None
     nursery.cancel_scope.cancel()
 
 

@@ -75,8 +75,11 @@ LIBRARIES = {
     ),
     "simple-websocket": Library(
         ["pytest"],
-        least=30,
-        arguments=["-c", os.devnull, "--rootdir", "."],  # it has no configuration, we have one
+        least=45,
+        arguments=[
+            *("-c", os.devnull, "--rootdir", "."),  # it has no configuration, we have one
+            *("-p", "any_name_is_here"),
+        ],
     ),
 }
 
@@ -116,7 +119,8 @@ def outcomes(library: Library, source: Path, python: Path, package: str) -> dict
         subprocess.run(
             [str(python), *alias, "-m", "pytest", *options, *library.arguments, "tests"],
             cwd=source,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])},
             stdout=log,
             stderr=subprocess.STDOUT,
             timeout=900,

@@ -169,6 +169,18 @@ def test_nothing_to_run_is_one_clear_line(arguments: list[str], says: str) -> No
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("way", [["-m", "this"], ["program.py"]])
+def test_too_late_is_one_clear_line(tmp_path: Path, way: list[str]) -> None:
+    program(tmp_path, "print('it ran')")
+    program(tmp_path, "import wsproto", "sitecustomize.py")
+    here = str(Path(wscore.__file__).parents[1])
+    path = os.pathsep.join([str(tmp_path), here])
+    status, out, err = python("-m", "wscore.as_wsproto", *way, cwd=tmp_path, PYTHONPATH=path)
+    assert (status, out) == (2, "")
+    assert err.startswith("wscore.as_wsproto: wsproto is imported already")
+    assert err.count("\n") == 1
+
+
 def test_help() -> None:
     status, out, err = python("-m", "wscore.as_wsproto", "--help")
     assert (status, err) == (0, "")

@@ -234,6 +234,21 @@ def test_echo() -> None:
         assert ran.stdout == "Server received: one\nServer received: two\n"
 
 
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:1/", "no url", "http://127.0.0.1:1/"])
+def test_the_echo_client_says_what_is_wrong_in_one_line(url: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "wscore.examples.echo", "--connect", url, "text"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(f"cannot talk to {url}: ")
+    assert ran.stderr.count("\n") == 1
+
+
 # All of them
 
 ALL = {
@@ -433,9 +448,11 @@ def test_the_pages_in_a_browser() -> None:
 
 
 def try_the_pages() -> None:
+    by_hand = ("raw_handshake", ["--by", "hand"])
     with running_chromium() as browser:
-        for name, (fields, text, seen) in PAGES.items():
-            with running(name) as address:
+        for name, options in [*((name, []) for name in PAGES), by_hand]:
+            fields, text, seen = PAGES[name]
+            with running(name, *options) as address:
                 pages = [browser.new_page() for _ in seen]
                 for page in pages:
                     page.goto(f"http://{address}/")
@@ -459,6 +476,50 @@ def try_the_pages() -> None:
                         assert page.locator("#log li").count() == 1
                 for page in pages:
                     page.close()
+
+
+#: Opens two WebSockets, says something on the first, and returns what comes to the second.
+TALK = """
+async ([one, two, text]) => {
+  const open = (url) => new Promise((resolve, reject) => {
+    const socket = new WebSocket(url);
+    socket.onopen = () => resolve(socket);
+    socket.onerror = () => reject(new Error(`${url} cannot be opened`));
+  });
+  const receiver = await open(two);
+  const sender = two === one ? receiver : await open(one);
+  const heard = new Promise((resolve) => { receiver.onmessage = ({ data }) => resolve(data); });
+  sender.send(text);
+  return await heard;
+}
+"""
+
+
+@pytest.mark.browser
+def test_pages_from_files_talk_to_each(tmp_path: Path) -> None:
+    """As those of the tutorials are opened: their Origin is null."""
+    page = tmp_path / "page.html"
+    page.write_text("<!doctype html><title>a page of somebody else</title>")
+    with ThreadPoolExecutor(1) as executor:
+        heard = executor.submit(talk_from_a_file, page).result()
+    echoes = {"echo": "Server received: x", "raw_handshake": "接收数据: x"}
+    assert heard == {name: said for name, (_, _, said) in PAIRS.items()} | echoes
+
+
+def talk_from_a_file(file: Path) -> dict[str, str]:
+    heard = {}
+    with running_chromium() as browser:
+        page = browser.new_page()
+        page.goto(file.as_uri())
+        assert page.evaluate("location.origin") in ("null", "file://")
+        for name in ALL:
+            one, two, said = PAIRS.get(name, ("/", "/", "x"))
+            with running(name) as address:
+                urls = [f"ws://{address}{path}" for path in (one, two)]
+                if name == "group_chat":
+                    urls[1] += "?another"  # two connections, though it is one path
+                heard[name] = page.evaluate(TALK, [*urls, said])
+    return heard
 
 
 @contextmanager

@@ -268,6 +268,14 @@ async def test_keys_that_end_it(site: Site, tmp_path: Path, key: str, status: in
         assert "Traceback" not in terminal.text
 
 
+async def test_a_name_that_is_taken_ends_it(site: Site, tmp_path: Path) -> None:
+    async with open_chat(site.url, "Anna"):
+        arguments = (MODULE, site.url, "lobby", "--user", "Anna")
+        async with on_terminal(*arguments, state=tmp_path) as terminal:
+            await terminal.shows("this name belongs to somebody else")
+            assert await terminal.ends() == 1
+
+
 async def test_a_signal_ends_it(site: Site, tmp_path: Path) -> None:
     async with on_terminal(MODULE, site.url, "lobby", "--user", "Anna", state=tmp_path) as terminal:
         await terminal.shows("#lobby>")

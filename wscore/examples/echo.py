@@ -9,7 +9,12 @@ from collections.abc import Sequence
 import trio
 
 from wscore.examples._serving import page, parser, serve
-from wscore.trio import WebSocketRequest, open_websocket_url
+from wscore.trio import (
+    ConnectionClosed,
+    HandshakeError,
+    WebSocketRequest,
+    open_websocket_url,
+)
 
 PAGE = page("Echo", "/")
 
@@ -38,7 +43,11 @@ def main() -> int:
     if not arguments.connect:
         return serve(echo, PAGE, arguments)
     url, *texts = arguments.connect
-    trio.run(say, url, texts)
+    try:
+        trio.run(say, url, texts)
+    except (HandshakeError, ConnectionClosed, ValueError) as error:
+        print(f"cannot talk to {url}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

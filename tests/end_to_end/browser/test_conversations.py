@@ -136,6 +136,43 @@ def test_a_reload_keeps_the_user_the_rooms_and_each_draft(
     expect(text).to_have_value("half a thou")
 
 
+def test_the_room_just_opened_is_seen_among_many_in_the_order_of_their_numbers(
+    url: str, ada: Window
+) -> None:
+    ada.enter(url, "ada")
+    for number in range(28):
+        ada.join(f"room-{number}")
+    expect(ada.entry("room-27")).to_be_in_viewport(ratio=1)
+    expect(ada.entry("room-0")).not_to_be_in_viewport()
+    names = ada.page.locator("#rooms .name").all_inner_texts()
+    assert names == [f"room-{number}" for number in range(28)]
+    # It is the user who scrolls after that.
+    ada.page.locator(".lists").evaluate("lists => { lists.scrollTop = 0; }")
+    post(url, "grace", "room-3", ["hello"])
+    expect(ada.entry("room-3").locator(".badge")).to_be_visible()
+    expect(ada.entry("room-27")).not_to_be_in_viewport()
+    ada.entry("room-3").click()
+    expect(ada.entry("room-3")).to_be_in_viewport(ratio=1)
+
+
+def test_the_longest_name_of_a_room_leaves_the_field_one_line(url: str, ada: Window) -> None:
+    ada.enter(url, "ada")
+    text = ada.page.locator("#text")
+
+    def height() -> float:
+        box = text.bounding_box()
+        assert box is not None
+        return box["height"]
+
+    ada.join("r")
+    one_line = height()
+    ada.join("W" * 64)
+    expect(text).to_have_attribute("placeholder", re.compile("W{64}"))
+    assert height() == one_line
+    text.fill("x" * 400)
+    assert height() > one_line
+
+
 def test_names_that_are_taken_or_no_names_are_refused(url: str, ada: Window, grace: Window) -> None:
     ada.enter(url, "ada")
     grace.page.goto(url)

@@ -102,7 +102,8 @@ class Talk:
         return self._status
 
     def _end(self, error: BaseException) -> None:
-        """Say why there is no chat any more."""
+        """Say why there is no chat any more; nobody asked for that, not at a terminal either."""
+        self._status = 1
         match error:
             case ChatError(code=code, reason=reason):
                 self.is_name_refused = code == "name_taken"

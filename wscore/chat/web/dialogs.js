@@ -2,6 +2,7 @@
 /** The two places that ask for a name: the entry page, and the dialog for a room or a person. */
 
 import { avatar, byId, element } from "./dom.js";
+import { byName } from "./names.js";
 import { describeError, strings } from "./strings.js";
 
 /** @typedef {import("./session.js").Session} Session */
@@ -127,6 +128,6 @@ async function offerRooms(session, go) {
 /** Those present in the user's rooms. @param {Session} session @returns {Choice[]} */
 function personsOf({ model }) {
   const present = new Set(model.list("room").flatMap(({ members }) => [...members.values()]));
-  const others = [...present].filter((name) => !model.isMe(name)).sort((a, b) => a.localeCompare(b));
+  const others = [...present].filter((name) => !model.isMe(name)).sort(byName);
   return others.map((name) => ({ name, count: null }));
 }

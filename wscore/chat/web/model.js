@@ -9,6 +9,7 @@
  */
 
 import { foldName } from "./client.js";
+import { byName } from "./names.js";
 
 /** Of a conversation at whose end the user is, so many messages are kept; older ones can be loaded again. */
 const KEPT = 500;
@@ -74,8 +75,8 @@ export class Model {
   /** @param {"room" | "direct"} kind @returns {Conversation[]} rooms by name, persons by their last message */
   list(kind) {
     const found = [...this.conversations.values()].filter((conversation) => conversation.kind === kind);
-    if (kind === "room") return found.sort((a, b) => a.name.localeCompare(b.name));
-    return found.sort((a, b) => b.last - a.last || a.name.localeCompare(b.name));
+    if (kind === "room") return found.sort((a, b) => byName(a.name, b.name));
+    return found.sort((a, b) => b.last - a.last || byName(a.name, b.name));
   }
 
   /** @param {"room" | "direct"} kind @param {string} name the server's spelling replaces an earlier one */

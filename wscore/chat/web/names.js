@@ -17,3 +17,13 @@ export function randomId() {
 export function foldName(name) {
   return name.normalize("NFC").toLowerCase();
 }
+
+const collator = new Intl.Collator(undefined, { numeric: true });
+
+/**
+ * The order of names in lists: that of the browser's language, numbers by their value.
+ * @param {string} a @param {string} b @returns {number}
+ */
+export function byName(a, b) {
+  return collator.compare(a, b);
+}

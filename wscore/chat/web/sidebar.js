@@ -2,6 +2,7 @@
 /** The lists beside the conversation: rooms, direct conversations, and the members of the open room. */
 
 import { avatar, byId, element, icon, reconcile } from "./dom.js";
+import { byName } from "./names.js";
 import { strings } from "./strings.js";
 
 /** Members shown in the list; the count says how many there are. */
@@ -33,6 +34,24 @@ export function drawLists(session, opened) {
     );
     byId(`no-${kind}s`).hidden = items.length > 0;
   }
+  showOpen(active?.key ?? "");
+}
+
+/**
+ * Scroll the lists so that the conversation just opened is in them; later they stay as the user scrolled them.
+ * @param {string} key
+ */
+function showOpen(key) {
+  const sidebar = byId("sidebar");
+  const entry = sidebar.querySelector("[aria-current]");
+  const lists = entry?.closest(".lists");
+  if (sidebar.dataset.shown === key || !entry || !lists) return;
+  sidebar.dataset.shown = key;
+  const { top, bottom } = entry.getBoundingClientRect();
+  const window = lists.getBoundingClientRect();
+  // Not scrollIntoView, which would also move what is around a drawer.
+  if (top < window.top) lists.scrollTop -= window.top - top;
+  else if (bottom > window.bottom) lists.scrollTop += bottom - window.bottom;
 }
 
 /**
@@ -93,7 +112,7 @@ function face(name, present) {
 export function drawMembers(session, opened) {
   const { active, model } = session;
   if (active?.kind !== "room") return;
-  const names = [...active.members.values()].sort((a, b) => a.localeCompare(b)).slice(0, MEMBERS_SHOWN);
+  const names = [...active.members.values()].sort(byName).slice(0, MEMBERS_SHOWN);
   byId("members-title").textContent = `${strings.members} · ${active.count}`;
   byId("members-more").textContent = active.count > names.length ? strings.more(active.count - names.length) : "";
   reconcile(
