@@ -6,8 +6,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 
 import trio
@@ -47,9 +47,15 @@ class Server:
         self.line = line
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[ChatClient]:
-        url = f"ws://{self.host}:{self.port}/ws"
-        async with open_websocket_url(url, subprotocols=["chat.wscore.v1"]) as connection:
+    async def client(
+        self, entered: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> AsyncIterator[ChatClient]:
+        """A client, whose socket is of the network namespace ``entered``, if any."""
+        async with AsyncExitStack() as stack:
+            url = f"ws://{self.host}:{self.port}/ws"
+            with entered():
+                opening = open_websocket_url(url, subprotocols=["chat.wscore.v1"])
+                connection = await stack.enter_async_context(opening)
             yield ChatClient(connection)
 
     async def end(self, signal: int) -> tuple[int, str]:

@@ -32,6 +32,20 @@ class RedisCluster:
         for node in self.nodes[3:]:
             self._wait_for(node, "INFO", "replication", word="master_link_status:up")
 
+    def wait_for_failover(self, asked: RedisServer, victim: RedisServer) -> None:
+        """Until this node knows that another one has the slots of the victim."""
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            nodes = self.say(asked, "CLUSTER", "NODES")
+            rows = [row.split() for row in nodes.splitlines()]
+            port = f":{victim.port}@"
+            # The slots come after eight other columns.
+            if any(port in row[1] and "fail" in row[2].split(",") and not row[8:] for row in rows):
+                self._wait_for(asked, "CLUSTER", "INFO", word="cluster_state:ok")
+                return
+            assert time.monotonic() < deadline, nodes
+            time.sleep(0.02)
+
     def _wait_for(self, node: RedisServer, *question: str, word: str) -> None:
         deadline = time.monotonic() + _SECONDS
         while word not in self.say(node, *question):

@@ -7,13 +7,15 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
 _SECONDS = 20
+
+Entering = Callable[[], AbstractContextManager[None]]
 
 
 def _free_port() -> int:
@@ -27,13 +29,18 @@ def _free_port() -> int:
 
 
 class RedisServer:
-    """A server on a port of its own, which stays the same when it is started again."""
+    """A server on a port of its own, which stays the same when it is started again.
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    It runs in the network namespace that ``entered``, if any, makes this thread's.
+    """
+
+    def __init__(self, folder: Path, *options: str, entered: Entering = nullcontext) -> None:
         self._folder = folder
+        self._entered = entered
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        with entered():
+            self.port = _free_port()
 
     @property
     def url(self) -> str:
@@ -44,7 +51,7 @@ class RedisServer:
         assert program is not None, "redis-server is missing: apt-get install redis-server"
         place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
         command = [program, *place, "--save", "", *self._options]
-        with (self._folder / "redis.log").open("ab") as log:
+        with self._entered(), (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _SECONDS
         while not self.ask("PING").startswith(("+PONG", "-NOAUTH")):
@@ -55,7 +62,9 @@ class RedisServer:
     def ask(self, *words: str) -> str:
         """Send one command on a connection of its own; returns the first line of the answer."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=_SECONDS) as connection:
+            with self._entered():
+                connection = socket.create_connection(("127.0.0.1", self.port), timeout=_SECONDS)
+            with connection:
                 connection.sendall(" ".join(words).encode() + b"\r\n")
                 return connection.makefile("rb").readline().decode().rstrip()
         except ConnectionError as error:
@@ -91,9 +100,11 @@ def kind_of(request: pytest.FixtureRequest) -> str:
 
 
 @contextmanager
-def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
+def redis_server(
+    folder: Path, *options: str, entered: Entering = nullcontext
+) -> Iterator[RedisServer]:
     """Start one, and kill it at the end."""
-    server = RedisServer(folder, *options)
+    server = RedisServer(folder, *options, entered=entered)
     try:
         server.start()
         yield server

@@ -194,6 +194,7 @@ async def test_a_primary_is_killed_and_its_replica_takes_over(tmp_path: Path) ->
             victim = next(node for node in cluster.nodes[:3] if node is not names)
             hit = {log for log in epochs if in_charge(cluster, log, "chat") is victim}
             victim.kill()
+            await trio.to_thread.run_sync(cluster.wait_for_failover, names, victim)
             for each in one, two:
                 await until(lambda each=each: hit <= {*each.lost})  # type: ignore[misc]
             after = await open_rooms(one)

@@ -153,8 +153,8 @@ async def test_nothing_is_lost_that_a_replica_had_to_have(tmp_path: Path) -> Non
             async with (
                 replica_of(tmp_path, "replica", primary) as replica,
                 leading_to(primary) as address,
-                process(address.url, replicas=1, timeout=1) as one,
-                process(address.url, replicas=1, timeout=1) as two,
+                process(address.url, replicas=1) as one,
+                process(address.url, replicas=1) as two,
             ):
                 before = await reopen(one)
                 async with trio.open_nursery() as talking:

@@ -6,39 +6,43 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import trio
 from chat.client import ChatClient, Json
-from chat.namespaces import Namespace, namespaces
+from chat.namespaces import Namespace, Place, places
 from chat.process import Server, serving
 from chat.redis_server import RedisServer, redis_server
 from chat.shared_prover import ALWAYS
 
 
-@pytest.fixture
-def places() -> Iterator[list[Namespace]]:
-    with namespaces(2) as found:
-        yield found
+class Stage(NamedTuple):
+    """A Redis in the middle, and the places of two processes around it."""
+
+    middle: Namespace
+    places: list[Place]
+    redis: RedisServer
+
+    @asynccontextmanager
+    async def chat(self, folder: Path, at: int) -> AsyncIterator[Server]:
+        """A process, which reaches Redis over a link of its own."""
+        place = self.places[at]
+        url = f"redis://{place.redis.here}:{self.redis.port}/0"
+        arguments = "--host", place.clients.there, "--engine", url, "--log-level", "error"
+        async with serving(folder, *arguments, through=place.namespace.within) as server:
+            yield server
 
 
 @pytest.fixture
-def redis(tmp_path: Path, places: list[Namespace]) -> Iterator[RedisServer]:
-    """One that the namespaces reach, each over a link of its own."""
+def stage(tmp_path: Path) -> Iterator[Stage]:
     folder = tmp_path / "redis"
     folder.mkdir()
-    addresses = "127.0.0.1", *(place.redis.here for place in places)
-    options = *ALWAYS, "--protected-mode", "no", "--bind", *addresses
-    with redis_server(folder, *options) as server:
-        yield server
-
-
-@asynccontextmanager
-async def chat(folder: Path, place: Namespace, redis: RedisServer) -> AsyncIterator[Server]:
-    url = f"redis://{place.redis.here}:{redis.port}/0"
-    arguments = "--host", place.clients.there, "--engine", url, "--log-level", "error"
-    async with serving(folder, *arguments, through=place.within) as server:
-        yield server
+    with places(2) as (middle, found):
+        addresses = "127.0.0.1", *(place.redis.here for place in found)
+        options = *ALWAYS, "--protected-mode", "no", "--bind", *addresses
+        with redis_server(folder, *options, entered=middle.entered) as redis:
+            yield Stage(middle, found, redis)
 
 
 async def insist(client: ChatClient, type: str, **fields: object) -> Json:
@@ -56,21 +60,19 @@ async def texts(client: ChatClient, count: int) -> list[str]:
         return [(await client.push("message"))["text"] for _ in range(count)]
 
 
-async def test_a_process_that_is_parted_from_redis(
-    tmp_path: Path, places: list[Namespace], redis: RedisServer
-) -> None:
+async def test_a_process_that_is_parted_from_redis(tmp_path: Path, stage: Stage) -> None:
     """It says so and keeps its clients; the other one goes on; nothing is lost or repeated."""
     async with (
-        chat(tmp_path, places[0], redis) as one,
-        chat(tmp_path, places[1], redis) as other,
-        one.client() as anna,
-        other.client() as bob,
+        stage.chat(tmp_path, 0) as one,
+        stage.chat(tmp_path, 1) as other,
+        one.client(stage.middle.entered) as anna,
+        other.client(stage.middle.entered) as bob,
     ):
         for client, name in (anna, "Anna"), (bob, "Bob"):
             await client.hello(name)
             await client.ok("join", room="r")
         await anna.ok("post", id="a1", room="r", text="before")
-        places[0].redis.part()
+        stage.places[0].redis.part()
         lost = await anna.send("post", id="a2", room="r", text="in between")
         for n in range(20):  # while it is not noticed, and after
             await bob.ok("post", room="r", text=f"b{n}")
@@ -79,7 +81,7 @@ async def test_a_process_that_is_parted_from_redis(
         assert reply["code"] == "unavailable"
         await anna.ok("ping")
         assert await anna.error("post", id="a3", room="r", text="later") == "unavailable"
-        places[0].redis.join()
+        stage.places[0].redis.join()
         # Redis may have got the first one by now, from the kernel that sent it again.
         for id, text in ("a2", "in between"), ("a3", "later"):
             await insist(anna, "post", id=id, room="r", text=text)
@@ -94,32 +96,30 @@ async def test_a_process_that_is_parted_from_redis(
         assert await texts(anna, 1) == await texts(bob, 1) == ["end"]
 
 
-async def test_all_are_parted_from_redis(
-    tmp_path: Path, places: list[Namespace], redis: RedisServer
-) -> None:
+async def test_all_are_parted_from_redis(tmp_path: Path, stage: Stage) -> None:
     """As long as the kernel would try; positions and epochs are what they were."""
     async with (
-        chat(tmp_path, places[0], redis) as one,
-        chat(tmp_path, places[1], redis) as other,
-        one.client() as anna,
-        other.client() as bob,
+        stage.chat(tmp_path, 0) as one,
+        stage.chat(tmp_path, 1) as other,
+        one.client(stage.middle.entered) as anna,
+        other.client(stage.middle.entered) as bob,
     ):
         for client, name in (anna, "Anna"), (bob, "Bob"):
             await client.hello(name)
             joined = await client.ok("join", room="r")
         await anna.ok("post", room="r", text="0")
-        for place in places:
+        for place in stage.places:
             place.redis.part()
         for client in anna, bob:
             assert await client.error("direct", to="Anna", text="x") == "unavailable"
             assert await client.error("join", room="new") == "unavailable"
             await client.ok("ping")
-        for place in places:
+        for place in stage.places:
             place.redis.join()
         for client, text in (anna, "1"), (bob, "2"):
             await insist(client, "post", id=text, room="r", text=text)
         assert await texts(anna, 3) == await texts(bob, 3) == ["0", "1", "2"]
-        async with other.client() as late:
+        async with other.client(stage.middle.entered) as late:
             await insist(late, "hello", user="Late", session="s" * 22)
             slice = await insist(
                 late, "join", room="r", position={"epoch": joined["epoch"], "offset": 1}

@@ -214,7 +214,8 @@ class Link:
     async def _survey(self) -> bool:
         """Ask the nodes, one after the other, where all shards are; returns whether one knew."""
         async with self._turn:
-            for node in [*self._nodes.values()]:
+            # Those first that answer: the others take their time not to.
+            for node in sorted(self._nodes.values(), key=lambda node: not node.is_reachable):
                 try:
                     client = await node.client()
                 except Unavailable:
