@@ -182,6 +182,13 @@ def test_a_room_is_big_with_users_elsewhere(hub: Hub) -> None:
     assert hub.rooms(9)[0].count == 4
 
 
+def test_others_in_a_big_room_before_the_first_one_here_has_joined(hub: Hub) -> None:
+    connect(hub, 0, "Anna")
+    hub.attach(0, ROOM)
+    assert come(hub, "Bob", "Carol", "Dave", "Eve") == []
+    assert hub.counts() == []
+
+
 def test_nothing_is_kept_of_others_where_nobody_is_left_or_the_log_began_anew(hub: Hub) -> None:
     connect(hub, 0, "Anna")
     for _ in range(2):

@@ -294,7 +294,8 @@ class Hub:
 
     def counts(self) -> list[Delivery]:
         """How many are in the big rooms that changed since; to be called once a second."""
-        channels = [self._channels[log] for log in self._recount]
+        # Of those at other processes the hub may hear before the first one here has joined.
+        channels = [c for log in self._recount if (c := self._channels[log]).joined]
         self._recount.clear()
         return [
             Delivery(
