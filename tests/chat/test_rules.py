@@ -125,7 +125,8 @@ TESTS: dict[str, str] = {
     "6.14": "identity authorize_is_asked_at_each_join_post_and_direct_message",
     "6.15": "requests a_direct_message_to_a_name_never_seen",
     "6.16": "store_failures every_request_says_so_and_connections_stay;"
-    " disks a_full_disk_is_over_when_it_is_over a_commit_whose_end_is_in_doubt",
+    " disks a_full_disk_is_over_when_it_is_over a_commit_whose_end_is_in_doubt;"
+    " redis_failover unavailable_may_be_stored_and_is_stored_once",
     "6.17": "identity a_broken_callable_is_one_traceback_and_the_connection_lives",
     "7.1": "time stopping; contract a_server_that_is_cancelled_says_1001;"
     " command_line it_stops_cleanly; client the_waits_are_random_and_grow"
