@@ -56,6 +56,12 @@ class Terminal:
         """All that was shown so far, without the sequences that move and colour."""
         return _SEQUENCE.sub("", self.raw.decode("utf-8", "replace"))
 
+    @property
+    def takes_keys(self) -> bool:
+        """Whether the program gets each key as it is typed, Ctrl-D and Ctrl-C too."""
+        modes = termios.tcgetattr(self._master)[3]
+        return not modes & (termios.ICANON | termios.ISIG)
+
     def type(self, text: str) -> None:
         """Type; a line ends with a carriage return."""
         os.write(self._master, text.encode())
@@ -64,18 +70,19 @@ class Terminal:
         """Wait until a text is shown, behind the last one that was waited for."""
         with trio.fail_after(_SECONDS):
             while (found := self.text.find(text, self._seen)) < 0:
-                if not await self._read():
+                if not await self.read():
                     raise AssertionError(f"the program ended without {text!r}: {self.text!r}")
         self._seen = found + len(text)
 
     async def ends(self) -> int:
         """Wait for the end; returns the exit status."""
         with trio.fail_after(_SECONDS):
-            while await self._read():
+            while await self.read():
                 pass
             return await trio.to_thread.run_sync(self.process.wait, abandon_on_cancel=True)
 
-    async def _read(self) -> bytes:
+    async def read(self) -> bytes:
+        """Wait for what is shown next; nothing at the end."""
         await trio.lowlevel.wait_readable(self._master)
         try:
             data = os.read(self._master, 65536)

@@ -365,6 +365,19 @@ async def test_long_messages_are_cut_on_a_terminal(url: str, tmp_path: Path) -> 
         await terminal.shows("(49,900 more bytes)")
 
 
+async def test_what_is_shown_does_not_take_keys_away(url: str, tmp_path: Path) -> None:
+    async with on_terminal(MODULE, url, state=tmp_path) as terminal:
+        await terminal.shows("connected")
+        terminal.type("first\r")
+        await terminal.shows("< first")
+        terminal.type("".join(f"{number}\r" for number in range(50)))
+        while "< 49" not in terminal.text:
+            assert all(terminal.takes_keys for _ in range(1000))
+            await terminal.read()
+        terminal.type("\x04")
+        assert await terminal.ends() == 0
+
+
 async def test_no_colours_where_they_are_not_wanted(url: str, tmp_path: Path) -> None:
     async with on_terminal(MODULE, url, state=tmp_path, NO_COLOR="1") as terminal:
         await terminal.shows("connected")

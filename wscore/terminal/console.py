@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 import trio
@@ -102,13 +102,18 @@ class PromptConsole(Console):
     def __init__(self, prompt: Callable[[], str], *, echoes: bool) -> None:
         super().__init__()
         from prompt_toolkit import PromptSession
+        from prompt_toolkit.input import create_input
 
+        # While something is printed the terminal is left as it is: else it would for that moment
+        # take Ctrl-D and Ctrl-C for itself.
+        keys = create_input()
+        keys.cooked_mode = nullcontext  # type: ignore[method-assign]
         self._prompt = prompt
         self._echoes = echoes
         self._status = ""
         self._is_over = False
         self._session: PromptSession[str] = PromptSession(
-            message=prompt, bottom_toolbar=lambda: self._status or None
+            message=prompt, bottom_toolbar=lambda: self._status or None, input=keys
         )
         self._session.default_buffer.accept_handler = self._accept
         self._send, self._typed = trio.open_memory_channel[str | Exception](math.inf)
