@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import pytest
 import trio
-from chat.client import ChatClient, Json
 from chat.namespaces import Namespace, Place, places
 from chat.process import Server, serving
 from chat.redis_server import RedisServer, redis_server
 from chat.shared_prover import ALWAYS
+from chat.test_redis_processes import insist, texts
 
 
 class Stage(NamedTuple):
@@ -43,21 +43,6 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         options = *ALWAYS, "--protected-mode", "no", "--bind", *addresses
         with redis_server(folder, *options, entered=middle.entered) as redis:
             yield Stage(middle, found, redis)
-
-
-async def insist(client: ChatClient, type: str, **fields: object) -> Json:
-    with trio.fail_after(60):
-        while True:
-            reply = await client.ask(type, **fields)
-            if reply.get("code") != "unavailable":
-                assert reply["type"] == "ok", reply
-                return reply
-            await trio.sleep(0.05)
-
-
-async def texts(client: ChatClient, count: int) -> list[str]:
-    with trio.fail_after(60):
-        return [(await client.push("message"))["text"] for _ in range(count)]
 
 
 async def test_a_process_that_is_parted_from_redis(tmp_path: Path, stage: Stage) -> None:
