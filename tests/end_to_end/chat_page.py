@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -206,6 +207,9 @@ class Window:
         self.page: Page = context.new_page()
         self.complaints: list[str] = []
         self.page.set_default_timeout(PATIENCE)
+        if slowness := os.environ.get("WSCORE_SLOW_PAGES"):
+            session = context.new_cdp_session(self.page)
+            session.send("Emulation.setCPUThrottlingRate", {"rate": float(slowness)})
         self.page.add_init_script(_LISTEN)
         self.page.on("console", lambda message: self._hear(message.type, message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))

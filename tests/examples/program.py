@@ -13,6 +13,9 @@ from pathlib import Path
 
 import wscore
 
+SECONDS = 60
+"""Until something awaited counts as missing: machines are slow, and stand still."""
+
 
 def environment() -> dict[str, str]:
     here = str(Path(wscore.__file__).parents[1])
@@ -39,7 +42,7 @@ def running(name: str, *options: str) -> Iterator[str]:
         assert found, line + process.communicate()[1]
         yield found[1]
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=SECONDS)
         assert process.returncode == 0, errors
         assert "Traceback" not in errors, errors
     finally:
