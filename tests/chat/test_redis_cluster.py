@@ -185,7 +185,7 @@ async def open_rooms_again(who: Process) -> None:
 async def test_a_primary_is_killed_and_its_replica_takes_over(tmp_path: Path) -> None:
     """Its logs begin a new epoch, as a replica may have less; those of other nodes go on."""
     with start_cluster(tmp_path, *ALWAYS, replicas=1) as cluster:
-        async with process(cluster.url, timeout=5) as one, process(cluster.url, timeout=5) as two:
+        async with process(cluster.url, timeout=3) as one, process(cluster.url, timeout=3) as two:
             epochs = await open_rooms(one)
             await open_rooms(two)
             await one.backend.write(posts("1"))
@@ -229,5 +229,5 @@ async def test_a_cluster_that_is_not_whole(tmp_path: Path) -> None:
     with start_cluster(tmp_path, "--cluster-require-full-coverage", "no") as cluster:
         cluster.nodes[2].kill()
         with pytest.raises(CannotOpen, match="cannot use"):
-            async with RedisBackend(cluster.url, timeout=5).open(Record()):
+            async with RedisBackend(cluster.url, timeout=3).open(Record()):
                 pass
