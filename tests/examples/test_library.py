@@ -16,7 +16,7 @@ import pytest
 import websockets
 from end_to_end.other_clients import Aiohttp, Websockets, run_apart
 from end_to_end.other_servers import in_thread, serve_websockets
-from examples.program import SECONDS, environment, running
+from examples.program import SECONDS, environment, running, started
 from ports import reserved_port
 from websockets.sync.client import connect as connect_to
 
@@ -125,6 +125,17 @@ def test_blocking_socket_is_a_client_too() -> None:
         port = address.split(":")[1]
         ran = run("blocking_socket", "--port", port, "--say", "grüß")
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, "grüß\n", "")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals one thread by its number")
+@pytest.mark.parametrize("name", ["blocking_socket", "raw_handshake"])
+def test_a_signal_that_another_thread_takes_ends_it_all_the_same(name: str) -> None:
+    """As one may that has been stopped: the main thread then waits on, in its system call."""
+    with started(name) as (process, address), connect(f"ws://{address}/") as client:
+        client.send("x")
+        client.recv(timeout=SECONDS)
+        (other,) = {int(task) for task in os.listdir(f"/proc/{process.pid}/task")} - {process.pid}
+        os.kill(other, signal.SIGTERM)
 
 
 def test_http2_bootstrap() -> None:
