@@ -229,19 +229,23 @@ export class ChatClient extends /** @type {new () => ChatEventTarget} */ (EventT
 
   /** @param {Log} log that is joined as soon as there is a connection */
   #join(log) {
-    if (log.joining || this.state !== "online") return;
-    log.joining = true;
-    const asked = log.position;
-    this.#connection.request({ type: "join", room: log.room, position: asked ?? undefined }, (reply) => {
+    if (log.asked || this.state !== "online") return;
+    log.asked = true;
+    const { position } = log;
+    this.#connection.request({ type: "join", room: log.room, position: position ?? undefined }, (reply) => {
       if (reply.code === "disconnected" || !this.#wants(log)) return;
-      log.joining = false;
-      if (TEMPORARY_ERRORS.has(reply.code)) return void this.#again(reply, () => this.#wants(log) && this.#join(log));
+      if (TEMPORARY_ERRORS.has(reply.code)) {
+        return void this.#again(reply, () => {
+          log.asked = log.ready;
+          if (this.#wants(log)) this.#join(log);
+        });
+      }
       if (reply.type === "error") return this.#forget(log, reply);
       const room = String(reply.room ?? log.room);
       const named = this.#rename(log, room);
       this.#emit("joined", { room, count: reply.count, members: reply.members });
       if (this.state !== "online" || !this.#wants(named)) return;
-      if (!this.#arrive(named, () => named.begin(/** @type {any} */ (reply), asked))) return;
+      if (!named.ready && !this.#arrive(named, () => named.begin(/** @type {any} */ (reply), position))) return;
       for (const { resolve } of named.joins.splice(0)) resolve(room);
       this.#flush(named);
     });
@@ -413,6 +417,7 @@ class Connection {
 
   /** @param {string} url @param {Options} options @param {Owner} owner */
   constructor(url, options, owner) {
+    const scope = /** @type {any} */ (globalThis);
     const {
       user,
       token,
@@ -422,7 +427,7 @@ class Connection {
       clearTimeout = (timer) => globalThis.clearTimeout(timer),
       random = Math.random,
       now = () => performance.now(),
-      network = typeof globalThis.addEventListener === "function" ? globalThis : null,
+      network = "addEventListener" in scope ? scope : null,
     } = options;
     if (typeof WebSocket !== "function") throw new TypeError("no global WebSocket: give one as option `WebSocket`");
     this.#url = url;
@@ -650,7 +655,7 @@ class BrokenLog extends Error {
 /** A room, or the inbox. */
 class Log {
   ready = false; // whether the current connection gets its pushes
-  joining = false;
+  asked = false; // whether it has asked for them
   sending = false; // whether the first of the queue is on its way
   held = false; // whether it waits until the server takes it
   /** @type {Outgoing[]} written, not yet acknowledged */ queue = [];
@@ -663,7 +668,7 @@ class Log {
   }
 
   disconnect() {
-    this.ready = this.joining = this.sending = this.held = false;
+    this.ready = this.asked = this.sending = this.held = false;
   }
 
   /** Reject all that waits; what is on its way is still answered. @param {Error} error */
