@@ -1,5 +1,5 @@
-"""The JavaScript client as users have it: its one file alone in a directory, under node, with a real
-server process that is killed and started again.
+"""The JavaScript client as users have it: its one file alone in a directory, under node, with a
+real server process that is killed and started again.
 """
 
 from __future__ import annotations
@@ -83,12 +83,16 @@ class Node:
         return [(message["offset"], message["text"]) for part in slices for message in part]
 
 
-@asynccontextmanager
-async def node_alone(folder: Path, url: str) -> AsyncIterator[Node]:
-    """Node in a new folder that holds a copy of the file, and nothing else."""
+def copy_client(folder: Path) -> None:
     folder.mkdir()
     client = resources.files("wscore.chat").joinpath("web", "client.js")
     (folder / "client.mjs").write_bytes(client.read_bytes())
+
+
+@asynccontextmanager
+async def node_alone(folder: Path, url: str) -> AsyncIterator[Node]:
+    """Node in a new folder that holds a copy of the file, and nothing else."""
+    copy_client(folder)
     # Before version 22 its WebSocket has to be asked for.
     flags = ["--experimental-websocket", "--no-warnings", "--input-type=module"]
     command = ["node", *flags, "--eval", PROGRAM, "--", url]
@@ -149,6 +153,7 @@ async def test_the_file_alone_loses_and_repeats_nothing_over_a_restart_of_the_se
     assert node.heard("lobby") == everything
     assert node.heard(None) == [(1, "psst")]
     assert [(message["offset"], message["text"]) for message in old] == everything
-    assert [said["room"] for said in node.of("messages") if not said["continues"]] == [None, "lobby"]
+    fresh = [said["room"] for said in node.of("messages") if not said["continues"]]
+    assert fresh == [None, "lobby"]
     assert node.of("error") == []
     assert [said["state"] for said in node.of("state")][-1] == "stopped"

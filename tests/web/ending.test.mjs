@@ -115,16 +115,17 @@ test("without any WebSocket it cannot be made; one given as undefined is the glo
   t.after(() => (before ? Object.defineProperty(globalThis, "WebSocket", before) : delete globalThis.WebSocket));
   const define = (value) => Object.defineProperty(globalThis, "WebSocket", { value, configurable: true });
   define(undefined);
-  assert.throws(() => new ChatClient("ws://chat.test/ws", { user: "ada" }), { name: "TypeError", message: /WebSocket/ });
+  assert.throws(() => new ChatClient("ws://chat.test/ws", { user: "ada" }), {
+    name: "TypeError",
+    message: /WebSocket/,
+  });
   let opened = 0;
-  define(
-    class {
-      constructor() {
-        opened += 1;
-      }
-      close() {}
-    },
-  );
+  define(class {
+    constructor() {
+      opened += 1;
+    }
+    close() {}
+  });
   const client = new ChatClient("ws://chat.test/ws", { user: "ada", WebSocket: undefined, setTimeout: undefined });
   client.start();
   client.stop();
