@@ -30,10 +30,9 @@ const chat = new ChatClient(process.argv[1], { user: "Node" });
 for (const type of ["state", "messages", "error"]) {
   chat.addEventListener(type, ({ detail }) => say(type, detail));
 }
-chat.start();
 for await (const line of createInterface({ input: process.stdin })) {
   const { method, values } = JSON.parse(line);
-  chat[method](...values).then((result) => say("result", { method, result }));
+  Promise.resolve(chat[method](...values)).then((result) => say("result", { method, result }));
 }
 chat.stop();
 """
@@ -76,7 +75,7 @@ class Node:
         """Call the client's method, and wait for its result."""
         count = len([said for said in self.of("result") if said["method"] == method])
         await self.tell(method, *values)
-        return (await self.until("result", count + 1, method=method))["result"]
+        return (await self.until("result", count + 1, method=method)).get("result")
 
     def heard(self, room: str | None) -> list[tuple[int, str]]:
         slices = [said["messages"] for said in self.of("messages") if said["room"] == room]
@@ -113,12 +112,15 @@ async def test_the_file_alone_loses_and_repeats_nothing_over_a_restart_of_the_se
     with trio.fail_after(120):
         async with (
             proxy() as way,
-            open_chat(f"http://127.0.0.1:{way.port}/", "Anna", first_delay=0.05) as anna,
+            open_chat(
+                f"http://127.0.0.1:{way.port}/", "Anna", first_delay=0.05, max_delay=0.2
+            ) as anna,
             node_alone(tmp_path / "project", f"ws://127.0.0.1:{way.port}/ws") as node,
         ):
             async with serving(tmp_path) as server:
                 way.target = server.port
                 await anna.join("lobby")
+                await node.call("start")
                 assert await node.call("join", "LOBBY") == "lobby"
                 posted = await node.call("post", "lobby", "one")
                 assert (posted["offset"], posted["duplicate"]) == (1, False)

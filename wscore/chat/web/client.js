@@ -229,16 +229,17 @@ export class ChatClient extends /** @type {new () => ChatEventTarget} */ (EventT
 
   /** @param {Log} log that is joined as soon as there is a connection */
   #join(log) {
-    if (log.asked || this.state !== "online") return;
+    if (log.ready || log.asked || this.state !== "online") return;
     log.asked = true;
     const { position } = log;
     this.#connection.request({ type: "join", room: log.room, position: position ?? undefined }, (reply) => {
       if (reply.code === "disconnected" || !this.#wants(log)) return;
       if (TEMPORARY_ERRORS.has(reply.code)) {
-        return void this.#again(reply, () => {
-          log.asked = log.ready;
+        this.#again(reply, () => {
+          log.asked = false;
           if (this.#wants(log)) this.#join(log);
         });
+        return;
       }
       if (reply.type === "error") return this.#forget(log, reply);
       const room = String(reply.room ?? log.room);
@@ -392,6 +393,8 @@ const STABLE_AFTER = 5_000; // a connection that lived this long starts the back
 const ANSWER_TIMEOUT = 10_000; // for connecting, and for a ping
 const HEARTBEAT = 15_000; // silence for this long is asked about
 
+const ignore = () => {};
+
 /**
  * @typedef {{[field: string]: any}} Json
  * @typedef {object} Owner what a connection tells
@@ -406,8 +409,7 @@ class Connection {
   /** @type {State} */ state = "stopped";
   /** @type {any} */ #socket = null;
   #attempt = 0;
-  #ended = 0; // connections so far, good or not
-  #count = 0;
+  #ended = 0; // how many connections and attempts have ended
   #heard = false;
   /** @type {Map<string, (reply: Json) => void>} what this connection still has to answer */ #requests = new Map();
   /** @type {Set<any>} timers that end with the connection */ #timers = new Set();
@@ -465,7 +467,7 @@ class Connection {
 
   /** @param {Json} request @param {(reply: Json) => void} done called once: with the reply, or with the loss */
   request(request, done) {
-    const id = request.id ?? `r${(this.#count += 1)}`;
+    const id = request.id ?? randomId();
     const text = JSON.stringify({ ...request, id });
     if (new TextEncoder().encode(text).length > MESSAGE_BYTES) return done({ type: "error", code: "too_long" });
     this.#requests.set(id, done);
@@ -520,17 +522,21 @@ class Connection {
 
   /** @param {string | undefined} token */
   #open(token) {
+    /** @type {any} */
+    let socket;
     try {
-      this.#socket = new this.#options.WebSocket(this.#url, SUBPROTOCOL);
+      socket = this.#socket = new this.#options.WebSocket(this.#url, SUBPROTOCOL);
     } catch (/** @type {any} */ error) {
       return this.#end("stopped", { code: "invalid_url", reason: error.message });
     }
-    Object.assign(this.#socket, {
-      onopen: () => this.#hello(token),
-      onmessage: (/** @type {any} */ event) => this.#receive(event.data),
-      onclose: (/** @type {any} */ event) => this.#lost(event.code, event.reason),
-      onerror: () => {}, // a close follows, which says more
-    });
+    socket.onopen = () => {
+      socket.onerror = ignore; // from now on a close follows, which says more
+      this.#hello(token);
+    };
+    socket.onmessage = (/** @type {any} */ event) => this.#receive(event.data);
+    socket.onclose = (/** @type {any} */ event) => this.#lost(event.code, event.reason);
+    // Before node 24 no close follows where there was no connection.
+    socket.onerror = (/** @type {any} */ event) => this.#lost(1006, event.message ?? "");
   }
 
   /** @param {string | undefined} token */
@@ -614,8 +620,10 @@ class Connection {
     this.#clearTimers();
     if (state === "stopped") this.#options.network?.removeEventListener("online", this.#online);
     else this.after(detail.delay, () => this.#connect());
-    if (socket !== null) Object.assign(socket, { onopen: null, onmessage: null, onclose: null });
-    socket?.close(1000);
+    if (socket !== null) {
+      Object.assign(socket, { onopen: null, onmessage: null, onclose: null, onerror: ignore });
+      socket.close(1000);
+    }
     this.#owner.lost();
     const unanswered = [...this.#requests.values()];
     this.#requests.clear();
