@@ -647,7 +647,7 @@ class Connection {
 
 /**
  * @typedef {Position & {messages: Message[], gap: boolean, more: boolean}} Slice
- * @typedef {{epoch: string, messages: Message[], continues: boolean, gap: boolean}} Arrival
+ * @typedef {Omit<Events["messages"], "room">} Arrival
  * @typedef {{request: Json, resolve: (value: Acknowledgement) => void, reject: (error: Error) => void}} Outgoing
  */
 
@@ -684,7 +684,7 @@ class Log {
     for (const { reject } of [...this.joins.splice(0), ...this.queue.splice(this.sending ? 1 : 0)]) reject(error);
   }
 
-  /** Take a slice asked for from `asked`. @param {Slice} slice as the server gave it @param {Position | null} asked @throws {BrokenLog} */
+  /** Take a slice asked for from `asked`. @param {Slice} slice @param {Position | null} asked @throws {BrokenLog} */
   begin(slice, asked) {
     const { epoch, offset, messages, gap, more } = slice ?? {};
     if (!Array.isArray(messages)) throw new BrokenLog(undefined, asked?.offset ?? 0);
