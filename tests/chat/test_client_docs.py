@@ -55,7 +55,7 @@ async def test_the_echo_in_javascript_echoes(nursery: trio.Nursery, tmp_path: Pa
     # Before version 22 its WebSocket has to be asked for.
     command = ["node", "--experimental-websocket", "--no-warnings", "--eval", start]
     node = await nursery.start(partial(trio.run_process, command, cwd=tmp_path, check=False))
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with open_chat(f"http://127.0.0.1:{server.port}/", "Anna") as anna:
             while (await anna.join("lobby")).count < 2:
                 await anna.leave("lobby")
