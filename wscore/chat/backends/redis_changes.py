@@ -52,11 +52,12 @@ class Positions:
 
     def take(self, shard: Shard, reply: Reply) -> Changes:
         """Take an answer: what it tells must be looked at, and is not told again."""
+        changes = Changes(None)
+        if reply[0] == b"changes":
+            logs = [
+                Change(log_of(name.decode()), epoch.decode(), int(last), int(version))
+                for name, epoch, last, version in reply[5]
+            ]
+            changes = Changes(logs, is_more=reply[4] == b"1")
         self._known[shard] = [part.decode() for part in reply[1:4]]
-        if reply[0] == b"all":
-            return Changes(None)
-        logs = [
-            Change(log_of(name.decode()), epoch.decode(), int(last), int(version))
-            for name, epoch, last, version in reply[5]
-        ]
-        return Changes(logs, is_more=reply[4] == b"1")
+        return changes

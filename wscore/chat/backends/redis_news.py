@@ -225,6 +225,9 @@ class News:
     async def run(self, listener: Listener) -> None:
         """Announce until cancelled."""
         self._listener = listener
+        self._positions = (
+            Positions()
+        )  # what was to be looked at may have got lost with the last run
         await self._link.known.wait()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._catch_up)
@@ -345,7 +348,7 @@ class News:
             for some in _portions(wanted - subscribed):
                 await subscriber.subscribe(*map(self._link.shards.channel, some))
                 # What came before the subscription, or, with a head on its way, with a heartbeat.
-                self._look(log for log in some if self.epoch(log))
+                self._look_later(log for log in some if self.epoch(log))
             for some in _portions(subscribed - wanted):
                 await subscriber.unsubscribe(*map(self._link.shards.channel, some))
             subscribed = wanted
