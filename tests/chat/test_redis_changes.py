@@ -98,8 +98,9 @@ async def a_beat(redis: RedisServer) -> dict[str, float]:
     with trio.fail_after(60):
         while True:
             found = await beats(redis, 20)
-            if not found["xlen"]:  # whoever looks at a log asks for its length
-                count = found["evalsha"]
+            count = found["evalsha"]
+            # Whoever looks at a log asks for its length, and who is told of one, how far it is.
+            if not found["xlen"] and found["hmget"] == count:
                 used = ("hmget", "zscore", "zrange", "zadd", "hset", "evalsha")
                 return {name: found.get(name, 0) / count for name in used}
 
@@ -185,13 +186,16 @@ async def test_it_finds_what_no_wake_up_told(redis: RedisServer, tmp_path: Path)
 async def test_more_than_is_told_at_a_time(
     redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_changes, "_LOGS", 3)
+    monkeypatch.setattr(redis_changes, "_LOGS", 30)
+    monkeypatch.setattr(redis_news, "_DUE_TOGETHER", 4)
     rooms = names(40)
     async with process(redis.url, tmp_path) as one, process(redis.url, tmp_path) as two:
         for each in one, two:
             await open_rooms(each, rooms)
-        await say(one, rooms, "1")
-        await until(lambda: all(two.offsets(room_log(room.key)) == [1] for room in rooms))
+        for n in range(1, 4):
+            await say(one, rooms, f"{n}")
+            await until(lambda n=n: len(two.announced) == n * len(rooms))  # type: ignore[misc]
+        assert all(two.offsets(room_log(room.key)) == [1, 2, 3] for room in rooms)
 
 
 async def test_further_behind_than_is_noted(
@@ -421,7 +425,10 @@ async def test_a_replica_that_lacks_what_was_written(tmp_path: Path) -> None:
 # --- Elsewhere ------------------------------------------------------------------------------
 
 
-async def test_on_a_cluster(redis_cluster: RedisCluster, tmp_path: Path) -> None:
+async def test_on_a_cluster(
+    redis_cluster: RedisCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_news, "_HEARTBEAT", 0.2)  # it asks 65 shards
     rooms = names(200)
     url = redis_cluster.url
     async with process(url, tmp_path) as one, process(url, tmp_path) as two:
@@ -436,7 +443,10 @@ async def test_on_a_cluster(redis_cluster: RedisCluster, tmp_path: Path) -> None
         assert one.lost == two.lost == []
 
 
-async def test_a_node_of_a_cluster_loses_its_data(tmp_path: Path) -> None:
+async def test_a_node_of_a_cluster_loses_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_news, "_HEARTBEAT", 0.2)
     rooms = names(200)
     with start_cluster(tmp_path) as cluster:
         async with process(cluster.url) as one:

@@ -237,7 +237,6 @@ class News:
     async def _catch_up(self) -> None:
         while True:
             await self._arrival.wait()
-            self._arrival = trio.Event()
             await trio.lowlevel.checkpoint()  # a write may be about to bring the same
             due = self._portion()
             if not self._due and not self._later:
