@@ -225,9 +225,8 @@ class News:
     async def run(self, listener: Listener) -> None:
         """Announce until cancelled."""
         self._listener = listener
-        self._positions = (
-            Positions()
-        )  # what was to be looked at may have got lost with the last run
+        # What the last run was told and did not come to is told again.
+        self._positions = Positions()
         await self._link.known.wait()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._catch_up)
