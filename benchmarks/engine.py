@@ -45,6 +45,8 @@ IDLE, KEPT = 2000, 5000
 TOGETHER = 200
 #: Seconds between two heartbeats, where they are watched, and for how long.
 HEARTBEAT, WATCHED = 0.02, 5.0
+#: How often to watch a process that stands still.
+PATIENCE = 20
 #: Seconds in which each log is looked at where that is watched, and rooms of which is told.
 ROUND, CHANGED = 1.0, 500
 NEVER = 1e6
@@ -444,10 +446,13 @@ def watched(
     """
     assert fleet.redis is not None
     before, used_before = fleet.redis.figures(), fleet.taken()
-    fleet.load.wait(WATCHED)
-    used, after = fleet.taken().since(used_before), fleet.redis.figures()
-    count = counted(after) - counted(before)
-    if count < 2:
+    for _ in range(PATIENCE):
+        fleet.load.wait(WATCHED)
+        used, after = fleet.taken().since(used_before), fleet.redis.figures()
+        count = counted(after) - counted(before)
+        if count > 1:
+            break
+    else:
         raise UnequalWork(f"{fleet.name} has no heartbeat")
     chat, redis = (
         (cpu * 1e9 - used.calls * each) / count
