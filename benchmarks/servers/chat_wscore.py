@@ -62,7 +62,7 @@ def on_redis(given: argparse.Namespace) -> Backend:
     """Make the store that several processes share; it needs the extra ``redis``."""
     from wscore.chat.backends import redis_news
     from wscore.chat.backends.redis import RedisBackend
-    from wscore.chat.backends.redis_changes import Changes
+    from wscore.chat.backends.redis_changes import Changes, Positions
     from wscore.chat.backends.redis_node import Reply
     from wscore.chat.backends.redis_shards import Shard
 
@@ -73,15 +73,15 @@ def on_redis(given: argparse.Namespace) -> Backend:
     if given.round is not None:
         redis_news._ROUND = given.round
     if given.forgets:
-        take = redis_news.Positions.take
+        take = Positions.take
 
-        def take_and_forget(self: redis_news.Positions, shard: Shard, reply: Reply) -> Changes:
+        def take_and_forget(self: Positions, shard: Shard, reply: Reply) -> Changes:
             known = dict(self._known)
             changes = take(self, shard, reply)
             self._known |= known
             return changes
 
-        redis_news.Positions.take = take_and_forget  # type: ignore[method-assign]
+        Positions.take = take_and_forget  # type: ignore[method-assign]
     return RedisBackend(given.engine, lease=lease)
 
 
