@@ -34,6 +34,8 @@ HEARTBEAT, ROUND = 2.0, 300.0
 BEATS = 2
 #: Shards of a Cluster: those of rooms, and the one of names and inboxes.
 SHARDS = 65
+#: Of how many logs in each of them Redis keeps the last change.
+NOTED = 10_000
 #: How busy a core may be, so that there is room for the unforeseen.
 BUSY = 0.6
 #: Connections of a process, at most: what a core can also do in the seconds after a restart.
@@ -303,11 +305,15 @@ def _need(costs: Costs, chat: Chat, processes: int, *, is_cluster: bool) -> Need
     # Of so many processes have one member and more: whoever is in a room is anywhere.
     readers = processes * (1 - (1 - 1 / processes) ** chat.members)
     parts = shares(readers, readers / costs.together, chat.members)
-    looks = (chat.connections + chat.rooms * readers) / ROUND
-    beats = processes * BEATS * (SHARDS if is_cluster else 1) / HEARTBEAT
+    logs = chat.connections + chat.rooms * readers
+    looks = logs / ROUND
+    shard_count = SHARDS if is_cluster else 1
+    beats = processes * BEATS * shard_count / HEARTBEAT
     beat = costs.shard if is_cluster else costs.beat
     # Each process is told of each room in which something was said since its last heartbeat.
     changed = chat.rooms * (1 - math.exp(-chat.rate * HEARTBEAT / chat.rooms))
+    if changed > NOTED * shard_count:  # then all logs are looked at
+        changed, looks = 0, logs / HEARTBEAT
     told = processes * changed / HEARTBEAT
 
     def a_second(kind: str) -> float:
