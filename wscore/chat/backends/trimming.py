@@ -67,10 +67,7 @@ class Trimmer:
             return True
         if retention.keep_messages is None and retention.keep_days is None:
             return False
-        if recent.offsets:
-            connection.execute("BEGIN IMMEDIATE")
-            recent.merge(connection)
-            connection.execute("COMMIT")
+        recent.merge(connection)
         due = connection.execute(
             _DUE,
             (
