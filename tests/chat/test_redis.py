@@ -241,7 +241,7 @@ async def test_an_answer_that_is_lost(redis: RedisServer, tmp_path: Path) -> Non
 
 async def test_a_redis_that_answers_nobody(tmp_path: Path) -> None:
     with own_redis(tmp_path) as redis:
-        async with process(redis.url, timeout=0.3) as one, process(redis.url, timeout=0.3) as two:
+        async with process(redis.url, timeout=3) as one, process(redis.url, timeout=3) as two:
             await one.do(post("1"))
             redis.send_signal(signal.SIGSTOP)
             with pytest.raises(Unavailable):
@@ -397,7 +397,7 @@ async def test_replicas(tmp_path: Path) -> None:
     with own_redis(tmp_path) as redis:
         async with process(redis.url) as plain:
             assert isinstance(await plain.do(post("1")), Stored)
-        backend = RedisBackend(redis.url, prefix="chat", replicas=1, timeout=0.5)
+        backend = RedisBackend(redis.url, prefix="chat", replicas=1, timeout=3)
         one = Process(backend)
         async with backend.open(one):
             with pytest.raises(Unavailable, match="replicas"):

@@ -136,7 +136,7 @@ async def insist(one: Process, text: str) -> None:
 
 async def test_a_black_hole_is_given_up(own: RedisServer) -> None:
     """There is no time-out in the client by default."""
-    async with wire(own.port) as line, process(line.url, patience=0.3) as one:
+    async with wire(own.port) as line, process(line.url, patience=3) as one:
         await one.post("1")
         line.hold()
         with trio.fail_after(60):

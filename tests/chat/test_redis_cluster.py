@@ -136,7 +136,7 @@ async def test_presence(redis_cluster: RedisCluster, tmp_path: Path) -> None:
 async def test_a_node_that_stands_still(tmp_path: Path) -> None:
     """What is on the others works, and nobody waits for it longer than the time-out."""
     with start_cluster(tmp_path, *ALWAYS, "--cluster-require-full-coverage", "no") as cluster:
-        async with process(cluster.url, timeout=0.5) as one:
+        async with process(cluster.url, timeout=3) as one:
             epochs = await open_rooms(one)
             names = in_charge(cluster, ANNAS, "chat")
             victim = next(node for node in cluster.nodes if node is not names)
@@ -185,7 +185,7 @@ async def open_rooms_again(who: Process) -> None:
 async def test_a_primary_is_killed_and_its_replica_takes_over(tmp_path: Path) -> None:
     """Its logs begin a new epoch, as a replica may have less; those of other nodes go on."""
     with start_cluster(tmp_path, *ALWAYS, replicas=1) as cluster:
-        async with process(cluster.url, timeout=1) as one, process(cluster.url, timeout=1) as two:
+        async with process(cluster.url, timeout=3) as one, process(cluster.url, timeout=3) as two:
             epochs = await open_rooms(one)
             await open_rooms(two)
             await one.backend.write(posts("1"))
@@ -229,5 +229,5 @@ async def test_a_cluster_that_is_not_whole(tmp_path: Path) -> None:
     with start_cluster(tmp_path, "--cluster-require-full-coverage", "no") as cluster:
         cluster.nodes[2].kill()
         with pytest.raises(CannotOpen, match="cannot use"):
-            async with RedisBackend(cluster.url, timeout=1).open(Record()):
+            async with RedisBackend(cluster.url, timeout=3).open(Record()):
                 pass

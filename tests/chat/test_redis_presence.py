@@ -200,7 +200,7 @@ async def test_many_changes_and_a_crowd(redis: RedisServer, tmp_path: Path) -> N
 
 async def test_a_redis_that_answers_nobody_keeps_nobody_waiting(tmp_path: Path) -> None:
     with own_redis(tmp_path) as redis:
-        async with process(redis.url, timeout=0.3) as one, process(redis.url, timeout=0.3) as two:
+        async with process(redis.url, timeout=3) as one, process(redis.url, timeout=3) as two:
             redis.send_signal(signal.SIGSTOP)
             for _ in range(3):
                 one.backend.enter(LOG, ANNA)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import pytest
 import trio
 from chat.client import ChatClient
 from chat.plain_http import ask
-from chat.process import Server, serving
+from chat.process import Server, environment, serving
 from chat.redis_server import redis_server
 from chat.shared_prover import ALWAYS
 
@@ -87,3 +91,45 @@ async def test_each_of_them_tells_of_the_engine(tmp_path: Path, url: str) -> Non
     async with serving(tmp_path, "--engine", url, "--workers", str(WORKERS)) as server:
         for _ in range(3 * WORKERS):  # whoever answers
             assert await engines(server) == ("redis", True)
+
+
+SUPERVISED = r"""
+import os, sys
+from wscore.chat.workers import supervise
+
+def work(place):
+    os.write(1, b"%d\n" % os.getpid())
+    os.read(0, 1)
+    return 1
+
+sys.exit(supervise(8, work))
+"""
+
+
+def is_zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_workers_that_end_at_the_same_moment() -> None:
+    """Whoever has ended is sent no signal: the id may be another process's by then."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SUPERVISED],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            workers = [int(process.stdout.readline()) for _ in range(8)]
+            os.kill(process.pid, signal.SIGSTOP)
+            process.stdin.close()
+            while not all(map(is_zombie, workers)):
+                time.sleep(0.01)
+            os.kill(process.pid, signal.SIGCONT)
+            assert (process.stderr.read(), process.wait()) == ("", 1)
+        finally:
+            process.kill()

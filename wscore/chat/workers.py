@@ -81,8 +81,9 @@ def supervise(count: int, work: Callable[[Place], int]) -> int:
         if caught is not None and caught.si_signo != signal.SIGCHLD:
             is_stopping = True
             _tell(running)
-        for pid, status in _ended(running):
-            running.discard(pid)
+        ended = _ended(running)
+        running -= {pid for pid, _ in ended}  # these ids may be somebody else's by now
+        for pid, status in ended:
             if not is_stopping and pid == first and status in (1, 2):
                 is_stopping, result = True, status
                 _tell(running)
