@@ -135,9 +135,11 @@ class SQLiteBackend(Alone):
             self._served = None
             closing = (self._close_reader, self._reading), (self._close, self._writing)
             for close, worker in closing:
-                with trio.move_on_after(_CLOSE_SECONDS, shield=True):
-                    await worker.run(close)
-                worker.stop()
+                try:
+                    with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+                        await worker.run(close)
+                finally:
+                    worker.stop()
 
     def _open(self) -> None:
         self._database = Database(self._path, create=True, renew=self._new_epochs)
