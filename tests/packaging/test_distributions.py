@@ -163,7 +163,7 @@ def test_the_wheel_carries_the_package_and_nothing_else(wheel: Path) -> None:
     assert {name.partition(".")[0] for name in compiled} == COMPILED
     assert len(compiled) == len(COMPILED)
     assert names - compiled == package_files()
-    assert "wscore/chat/web/index.html" in names
+    assert {"wscore/chat/web/index.html", "wscore/chat/web/client.js"} <= names
 
 
 def test_the_wheel_needs_h11_and_nothing_else(wheel: Path) -> None:

@@ -323,6 +323,21 @@ for (const code of [1000, 1001, 1005, 1006, 1011, 1012, 1013, 4000]) {
   });
 }
 
+test("a connection that cannot be made is lost at once, whether or not a close follows the error", () => {
+  const chat = makeClient();
+  chat.client.start();
+  chat.socket.onerror({ message: "connection refused" });
+  chat.socket.end(1006);
+  const { state, reason } = chat.of("state").at(-1);
+  assert.deepEqual([state, reason, chat.of("state").length], ["waiting", "connection refused", 2]);
+  chat.reconnect();
+  assert.equal(chat.client.state, "online");
+
+  chat.socket.onerror({ message: "broken" }); // of a connection there was: its close says why
+  chat.socket.end(1008, "policy");
+  assert.equal(chat.of("state").at(-1).code, 1008);
+});
+
 test("the back-off doubles with jitter up to half a minute, and starts anew after a stable connection", () => {
   const chat = makeClient({ random: () => 0.999999 });
   chat.client.start();

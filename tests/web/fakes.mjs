@@ -16,6 +16,11 @@ export class Clock {
     this.#timers = this.#timers.filter((other) => other !== timer);
   };
 
+  /** How many timers run. */
+  get pending() {
+    return this.#timers.length;
+  }
+
   /** Let time pass, running what falls due in its order. */
   advance(milliseconds) {
     const end = this.now + milliseconds;

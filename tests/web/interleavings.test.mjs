@@ -165,6 +165,22 @@ function makeRun(seed) {
       (error) => Object.assign(entry, { state: error.code }),
     );
   };
+  const restart = () => {
+    server.connection = undefined;
+    chat.client.stop();
+    chat.client.start();
+  };
+  const leave = () => {
+    const room = pick(ROOMS);
+    left.add(room);
+    chat.client.leave(room);
+  };
+  // A listener may do all that, too.
+  for (const type of ["state", "welcome", "joined", "left", "messages", "held"]) {
+    chat.client.addEventListener(type, () => {
+      if (random() < 0.01) pick([restart, leave, () => chat.client.join(pick(ROOMS)).catch(() => {})])();
+    });
+  }
   const steps = [
     connect,
     () => connection?.socket === chat.socket && connection.take(),
@@ -183,12 +199,7 @@ function makeRun(seed) {
       joined.add(room);
       chat.client.join(room).catch(() => {});
     },
-    () => {
-      const room = pick(ROOMS);
-      if (random() > 0.2) return;
-      left.add(room);
-      chat.client.leave(room);
-    },
+    () => random() < 0.2 && leave(),
     () => {
       const room = pick(ROOMS);
       if (!joined.has(room)) left.add(room);
@@ -196,6 +207,7 @@ function makeRun(seed) {
     },
     () => write("inbox", chat.client.direct("bob", `own ${(count += 1)}`)),
     () => random() < 0.3 && cut(pick([1001, 1006, 1012, 4000])),
+    () => random() < 0.1 && restart(),
     () => random() < 0.3 && server.refusals.push(pick(["rate_limited", "unavailable"])),
     () => {
       if (random() > 0.05) return;

@@ -125,6 +125,23 @@ test("what was not acknowledged goes out again after a reload, under its id, fro
   assert.deepEqual(again.memory.unsent("ada"), []);
 });
 
+test("what was not acknowledged when the token ran out goes out with the next one, under its id", async () => {
+  const place = makeBrowser();
+  const first = place.visit();
+  await join(first, "lobby");
+  first.session.send("precious");
+  const [{ id }] = first.socket.requests("post");
+  first.socket.end(4003, "the token has expired");
+  await soon();
+  assert.deepEqual([first.session.connection.state, first.session.connection.code], ["stopped", 4003]);
+  const { socket } = place.visit();
+  socket.answer("join", { room: "lobby", count: 1, members: ["ada"], ...slice(0) });
+  assert.deepEqual(
+    socket.requests("post").map((request) => [request.id, request.text]),
+    [[id, "precious"]],
+  );
+});
+
 test("a refused message can be tried again under its id, or discarded", async () => {
   const { session, socket, memory } = makeBrowser().visit();
   session.openDirect("nobody");

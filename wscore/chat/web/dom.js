@@ -1,7 +1,7 @@
 // @ts-check
 /** Making and updating elements. User text enters the document here and only as text. */
 
-import { foldName } from "./names.js";
+import { foldName } from "./client.js";
 
 /** @param {string} id @returns {any} */
 export function byId(id) {

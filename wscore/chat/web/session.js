@@ -4,7 +4,7 @@
  * model, call the verbs below, and draw anew at each `change` event.
  *
  * @typedef {import("./model.js").Conversation} Conversation
- * @typedef {import("./client.js").State} State
+ * @typedef {import("./client.js").Events} Events
  */
 
 import { ChatClient, foldName, randomId } from "./client.js";
@@ -34,7 +34,7 @@ export class Session extends EventTarget {
     this.fault = null;
     /** @type {Conversation | null} */
     this.active = null;
-    /** @type {{state: State, delay?: number, since: number, code?: string | number, reason?: string}} */
+    /** @type {Events["state"] & {since: number}} */
     this.connection = { state: "stopped", since: 0 };
     this.welcomed = false;
     this.loading = false;
@@ -51,7 +51,7 @@ export class Session extends EventTarget {
   }
 
   #listen() {
-    /** @type {Record<string, (detail: any) => void>} */
+    /** @type {{[T in keyof Events]: (detail: Events[T]) => void}} */
     const handlers = {
       state: (detail) => this.#connectionChanged(detail),
       welcome: ({ user }) => this.#welcome(user),
@@ -63,9 +63,9 @@ export class Session extends EventTarget {
       held: ({ id, code, delay }) => this.#held(id, code, delay),
       error: ({ code, reason, room }) => this.#failed(code, reason, room ?? null),
     };
-    for (const [type, handle] of Object.entries(handlers)) {
-      this.client.addEventListener(type, (event) => {
-        handle(/** @type {CustomEvent} */ (event).detail);
+    for (const type of /** @type {(keyof Events)[]} */ (Object.keys(handlers))) {
+      this.client.addEventListener(type, ({ detail }) => {
+        handlers[type](/** @type {any} */ (detail));
         this.#changed();
       });
     }
@@ -117,7 +117,7 @@ export class Session extends EventTarget {
 
   // ---- what the client says ----
 
-  /** @param {any} detail */
+  /** @param {Events["state"]} detail */
   #connectionChanged(detail) {
     this.connection = { ...detail, since: Date.now() };
     if (detail.state === "stopped" && detail.code !== undefined && this.isNew) this.memory.forget(this.name);
@@ -130,7 +130,7 @@ export class Session extends EventTarget {
     this.model.user = user;
   }
 
-  /** @param {any} arrival */
+  /** @param {Events["messages"]} arrival */
   #arrived(arrival) {
     if (arrival.room === null)
       for (const message of arrival.messages) this.model.open("direct", this.model.peer(message));
@@ -148,7 +148,7 @@ export class Session extends EventTarget {
     if (opened !== undefined) this.open(opened);
   }
 
-  /** @param {any} notice */
+  /** @param {Events["typing"]} notice */
   #typing(notice) {
     this.model.typing(notice, Date.now());
     setTimeout(() => this.#changed(), TYPING_REDRAW);
