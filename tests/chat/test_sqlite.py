@@ -5,12 +5,9 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
-import threading
-from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
-import trio
 from chat.record import Record
 
 from wscore.chat.auth import Gate
@@ -22,7 +19,6 @@ from wscore.chat.backends.base import (
     Command,
     Opened,
     OpenRoom,
-    Page,
     PostTo,
     Refused,
     Result,
@@ -33,7 +29,7 @@ from wscore.chat.backends.base import (
 from wscore.chat.backends.check import check
 from wscore.chat.backends.memory import MemoryBackend
 from wscore.chat.backends.sqlite import SQLiteBackend
-from wscore.chat.model import Log, Name, inbox_log, room_log
+from wscore.chat.model import Name, inbox_log, room_log
 from wscore.chat.protocol import Hello
 from wscore.trio import HTTPRequest
 
@@ -111,54 +107,6 @@ async def test_what_is_merged_and_what_is_not_yet_are_one_log(
         assert all(isinstance(r, Stored) and r.duplicate for r in stored)
 
 
-@pytest.mark.parametrize("has_begun", [False, True])
-async def test_a_merge_while_a_page_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_begun: bool
-) -> None:
-    """Whether it is before the reader looks at the file or after that, there is no hole."""
-    monkeypatch.setattr(recent, "_MOST", 5)
-    found, gate, find = threading.Semaphore(0), threading.Semaphore(0), sqlite._find
-    stops = False
-
-    def slow(connection: sqlite3.Connection, log: Log) -> tuple[int, int]:
-        if not stops:
-            return find(connection, log)
-        early = find(connection, log) if has_begun else None
-        found.release()
-        gate.acquire()
-        return early or find(connection, log)
-
-    monkeypatch.setattr(sqlite, "_find", slow)
-    backend = SQLiteBackend(tmp_path / "chat.db")
-    log = room_log("room")
-    pages: list[Page] = []
-    async with backend.open(Record()):
-        await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
-        await backend.write([post("x", str(n)) for n in range(5)])
-
-        async def keep(page: Awaitable[Page]) -> None:
-            pages.append(await page)
-
-        async def read(page: Awaitable[Page], last: int) -> None:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(keep, page)
-                await trio.to_thread.run_sync(found.acquire)
-                await backend.write([post("x", f"{last}-{n}") for n in range(5)])  # and merges
-                gate.release()
-
-        stops = True
-        await read(backend.read_after(log, 3, 5, 9), 5)
-        await read(backend.read_before(log, 11, 8), 10)
-        await read(backend.read_after(log, 9, 15, 4), 15)
-        await read(backend.read_before(log, 18, 4), 20)
-    assert [[entry.offset for entry in page.entries] for page in pages] == [
-        [4, 5],
-        [3, 4, 5, 6, 7, 8, 9, 10],
-        [10, 11, 12, 13],
-        [14, 15, 16, 17],
-    ]
-
-
 @pytest.mark.parametrize("seed", range(5))
 async def test_merging_makes_no_difference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
@@ -219,8 +167,6 @@ async def test_a_merge_that_fails_loses_nothing(
         writer(backend).execute("PRAGMA query_only = ON")
         with pytest.raises(Unavailable, match="readonly"):
             await backend.write([post("x", "3")])
-        page = await backend.read_after(room_log("room"), 0, 99, 99)
-        assert [entry.offset for entry in page.entries] == [1, 2, 3]
         stored = await backend.write([post("x", str(n)) for n in range(5)])
         assert [(r.offset, r.duplicate) for r in stored if isinstance(r, Stored)] == [
             (1, True),

@@ -13,19 +13,15 @@ from .base import CannotOpen
 
 _DIGEST_SIZE = 16
 
-# The rules are about all entries, merged or not. A temporary view goes before the table. What is
-# recent has no index in the database, and is looked through for each entry.
-_ALL = [
-    "CREATE TEMP TABLE newest AS SELECT * FROM main.recent",
-    "CREATE INDEX newest_by_offset ON newest (log, offset)",
-    "CREATE INDEX newest_by_id ON newest (log, sender, id)",
-    "CREATE TEMP VIEW entries AS SELECT * FROM main.entries UNION ALL SELECT * FROM newest",
-    """
-    CREATE TEMP VIEW logs AS SELECT id, kind, key, name, secret, epoch, start, max(
-        last, ifnull((SELECT max(offset) FROM newest WHERE newest.log = stored.id), 0)
-    ) AS last FROM main.logs AS stored
-    """,
-]
+# The rules are about all entries, merged or not. A temporary view goes before the table.
+_ALL_ENTRIES = """
+CREATE TEMP VIEW entries AS SELECT * FROM main.entries UNION ALL SELECT * FROM main.recent
+"""
+_ALL_ENDS = """
+CREATE TEMP VIEW logs AS SELECT id, kind, key, name, secret, epoch, start, max(
+    last, ifnull((SELECT max(offset) FROM main.recent WHERE recent.log = stored.id), 0)
+) AS last FROM main.logs AS stored
+"""
 
 # Each query finds what should not be; its columns fill the sentence.
 _RULES: list[tuple[str, str]] = [
@@ -169,15 +165,15 @@ def _findings(connection: sqlite3.Connection) -> Iterator[str]:
     if found < schema.VERSION:
         yield f"its schema is {found}; serve it once, so that it becomes {schema.VERSION}"
         return
-    for (lines,) in connection.execute("PRAGMA integrity_check"):
-        if lines != "ok":
-            yield from (f"SQLite: {line}" for line in lines.splitlines())
+    for (line,) in connection.execute("PRAGMA integrity_check"):
+        if line != "ok":
+            yield f"SQLite: {line}"
     differences = list(_schema_differences(connection))
     yield from differences
     if differences:
         return  # the rules build upon it
-    for statement in _ALL:
-        connection.execute(statement)
+    connection.execute(_ALL_ENTRIES)
+    connection.execute(_ALL_ENDS)
     yield from _bad_names(connection)
     for sentence, query in _RULES:
         for row in connection.execute(query):

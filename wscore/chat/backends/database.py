@@ -33,9 +33,6 @@ pages that are written again and again are copied once more."""
 class Database:
     """The open database and its one writing connection; all methods block.
 
-    Attributes:
-        recent: what was committed since it was merged.
-
     Args:
         path: the database.
         create: whether a missing file is made; else it is an error.
@@ -50,12 +47,11 @@ class Database:
         self._mark: BinaryIO | None = None
         self._lock: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
-        self.recent = Recent()
         try:
             self._take_lock()
             self._writer = connect(path, "rwc" if create else "rw")
             found = schema.migrate(self._writer)
-            self.recent.merge(self._writer)  # nobody knows its ids any more
+            _begin_merged(self._writer)
             self._places = {suffix: _place(path, suffix) for suffix in ("", "-wal", "-shm")}
             self._count()
             self._check_mark(found, renew)
@@ -126,8 +122,7 @@ class Database:
                 (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 if busy:
                     raise sqlite3.OperationalError("database is locked")
-                # The commit that failed may be there all the same.
-                self.recent.merge(connection)
+                _begin_merged(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -206,6 +201,14 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _begin_merged(connection: sqlite3.Connection) -> None:
+    """Merge what is recent: nobody knows its ids any more."""
+    if connection.execute("SELECT 1 FROM recent").fetchone():
+        connection.execute("BEGIN IMMEDIATE")
+        Recent().merge(connection)
+        connection.execute("COMMIT")
 
 
 def _place(path: Path, suffix: str = "") -> tuple[int, int]:

@@ -71,9 +71,7 @@ CREATE TABLE recent (
 CREATE UNIQUE INDEX recent_by_offset ON recent (log, offset);
 """
 
-_NO_INDEX = "DROP INDEX recent_by_offset;"
-
-_MIGRATIONS = [_FIRST, _TRIMMED_IDS, _RECENT, _NO_INDEX]
+_MIGRATIONS = [_FIRST, _TRIMMED_IDS, _RECENT]
 """The n-th makes version n from version n - 1; version 0 is an empty file."""
 
 VERSION = len(_MIGRATIONS)

@@ -43,10 +43,11 @@ _CLOSE_SECONDS = 2
 
 _SELECT = """
 SELECT entry.offset, sender.name, recipient.name, entry.text, entry.time, entry.id
-FROM entries AS entry JOIN logs AS sender ON sender.id = entry.sender
+FROM {} AS entry JOIN logs AS sender ON sender.id = entry.sender
 LEFT JOIN logs AS recipient ON recipient.id = entry.recipient
 WHERE
 """
+_SELECT_ENTRIES, _SELECT_RECENT = _SELECT.format("entries"), _SELECT.format("recent")
 
 # Of the rooms with something recent all, of the others as many as are asked for. Left to itself,
 # SQLite would look at all rooms and sort them.
@@ -111,6 +112,7 @@ class SQLiteBackend(Alone):
         self._writing = Worker("wscore.chat: writing")
         self._database: Database | None = None
         self._known = Rows()
+        self._recent = Recent()
         self._vacancies: dict[str, int] = {}  # how many more logs of each kind there may be
         self._failed = False
         self._was_read_only = False
@@ -196,10 +198,10 @@ class SQLiteBackend(Alone):
         try:
             writer = database.writer()
             self._settle_doubts(database, writer)
-            if database.recent.is_full:
-                database.recent.merge(writer)
             writer.execute("BEGIN IMMEDIATE")
-            transaction = Transaction(writer, self._known, self._vacancies, database.recent)
+            if self._recent.is_full:
+                self._recent.merge(writer)
+            transaction = Transaction(writer, self._known, self._vacancies, self._recent)
             results = transaction.run(batch)
             writer.execute("COMMIT")
         except BaseException as error:
@@ -213,7 +215,6 @@ class SQLiteBackend(Alone):
             self._let_go(database)
             raise Unavailable(f"{self._path}: the file was deleted or replaced")
         if transaction.appended:
-            database.recent.keep(transaction.ids, transaction.appended)
             database.acknowledge(len(transaction.appended))
             self._news.append(transaction.appended)
         if len(self._known) > _KNOWN_ROWS:
@@ -240,6 +241,7 @@ class SQLiteBackend(Alone):
         database.abandon()
         self._database = None
         self._known.clear()
+        self._recent.forget()
         self._doubts.clear()
         self._failed = False
 
@@ -247,6 +249,7 @@ class SQLiteBackend(Alone):
         """Have a new connection for the next batch: what the failure left goes with the old one."""
         database.hang_up()
         self._known.clear()
+        self._recent.forget()
         self._failed = True
         if isinstance(error, sqlite3.Error):
             code = getattr(error, "sqlite_errorcode", 0)
@@ -263,7 +266,7 @@ class SQLiteBackend(Alone):
         self._count_vacancies(database)
         for log, end in self._doubts.items():
             query = "(SELECT id FROM logs WHERE kind = ? AND key = ?) AND offset > ?"
-            rows = writer.execute(f"{_SELECT} log = {query} ORDER BY offset", (*log, end))
+            rows = writer.execute(f"{_SELECT_ENTRIES} log = {query} ORDER BY offset", (*log, end))
             stored = [(log, Entry._make(row)) for row in rows]
             if stored:
                 self._news.append(stored)
@@ -282,14 +285,14 @@ class SQLiteBackend(Alone):
         if self._database is None or not self._database.is_in_place():
             return False  # for the next batch to find
         try:
-            return self._trimmer.step(self._database.writer(), self._database.recent)
+            return self._trimmer.step(self._database.writer(), self._recent)
         except BaseException as error:
             self._fail(self._database, error)
             raise
 
     # --- Reading ----------------------------------------------------------------------------
 
-    async def _read(self, query: Callable[[sqlite3.Connection, Recent], T]) -> T:
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         # Not one that took its place, before the listener was told.
         database = self._served
         assert database is not None, "the store is not open"
@@ -299,7 +302,7 @@ class SQLiteBackend(Alone):
             await self.write([])  # finds that, too, and acts on it
             raise
 
-    def _query(self, query: Callable[[sqlite3.Connection, Recent], T], database: Database) -> T:
+    def _query(self, query: Callable[[sqlite3.Connection], T], database: Database) -> T:
         try:
             if self._reader_of is not database:
                 self._close_reader()
@@ -311,7 +314,7 @@ class SQLiteBackend(Alone):
                 self._reader_of = database
             # One snapshot, or a log could be trimmed between two statements.
             self._reader.execute("BEGIN")
-            answer = query(self._reader, database.recent)
+            answer = query(self._reader)
             self._reader.execute("COMMIT")
         except BaseException as error:
             self._close_reader()
@@ -323,16 +326,15 @@ class SQLiteBackend(Alone):
     async def read_after(self, log: Log, after: int, last: int, limit: int) -> Page:
         """See `base.Backend.read_after`."""
 
-        def query(connection: sqlite3.Connection, recent: Recent) -> Page:
-            tail = recent.after(log, after, last, limit)
+        def query(connection: sqlite3.Connection) -> Page:
             row_id, start = _find(connection, log)
-            rows = connection.execute(
-                _SELECT + "log = ? AND offset > ? AND offset <= ? ORDER BY offset LIMIT ?",
-                (row_id, after, last, limit),
-            )
-            entries = [Entry._make(row) for row in rows]
-            begin = max(start, entries[-1].offset + 1 if entries else 0)
-            entries += [entry for entry in tail if entry.offset >= begin][: limit - len(entries)]
+            entries: list[Entry] = []
+            for select in _SELECT_ENTRIES, _SELECT_RECENT:
+                rows = connection.execute(
+                    select + "log = ? AND offset > ? AND offset <= ? ORDER BY offset LIMIT ?",
+                    (row_id, after, last, limit - len(entries)),
+                )
+                entries += map(Entry._make, rows)
             return Page(start, entries)
 
         return await self._read(query)
@@ -340,22 +342,23 @@ class SQLiteBackend(Alone):
     async def read_before(self, log: Log, before: int, limit: int) -> Page:
         """See `base.Backend.read_before`."""
 
-        def query(connection: sqlite3.Connection, recent: Recent) -> Page:
-            tail = recent.before(log, before, limit)
+        def query(connection: sqlite3.Connection) -> Page:
             row_id, start = _find(connection, log)
-            rows = connection.execute(
-                _SELECT + "log = ? AND offset < ? ORDER BY offset DESC LIMIT ?",
-                (row_id, tail[0].offset if tail else before, limit - len(tail)),
-            )
-            entries = [Entry._make(row) for row in rows][::-1]
-            return Page(start, entries + [entry for entry in tail if entry.offset >= start])
+            entries: list[Entry] = []
+            for select in _SELECT_RECENT, _SELECT_ENTRIES:
+                rows = connection.execute(
+                    select + "log = ? AND offset < ? ORDER BY offset DESC LIMIT ?",
+                    (row_id, before, limit - len(entries)),
+                )
+                entries += map(Entry._make, rows)
+            return Page(start, entries[::-1])
 
         return await self._read(query)
 
     async def rooms(self, limit: int) -> list[RoomHead]:
         """See `base.Backend.rooms`."""
 
-        def query(connection: sqlite3.Connection, _: Recent) -> list[RoomHead]:
+        def query(connection: sqlite3.Connection) -> list[RoomHead]:
             rows = connection.execute(_SELECT_ROOMS, {"limit": limit})
             return [RoomHead(Name(key, name), last) for key, name, last in rows]
 

@@ -18,7 +18,7 @@ from wscore.chat.model import Entry, Head, Log, inbox_log, room_log
 
 from . import base
 from .base import Claimed, Opened, Refused, Result, Stored
-from .recent import Before, Key, Recent
+from .recent import Key, Recent
 from .retention import digest
 
 
@@ -59,9 +59,16 @@ class Rows:
         self.inboxes.clear()
 
 
+_Before = tuple[int, str | bytes, int | None, int]
+"""Of a message that was stored: offset, text or its digest, recipient, time."""
+
 _LARGEST = 512  # rows in one statement
 
-_LOG = "SELECT id, name, secret, epoch, last FROM logs WHERE kind = ? AND key = ?"
+_LOG = """
+SELECT id, name, secret, epoch,
+    max(last, ifnull((SELECT max(offset) FROM recent WHERE recent.log = logs.id), 0))
+FROM logs WHERE kind = ? AND key = ?
+"""
 
 
 class Transaction:
@@ -71,8 +78,7 @@ class Transaction:
         connection: has begun the transaction; who began it ends it.
         known: rows that were read before; changed here, so void if the transaction fails.
         vacancies: how many more logs of each kind there may be; likewise.
-        recent: what is in the table of that name; who commits has it `Recent.keep` ``ids`` and
-            ``appended``.
+        recent: what is in the table of that name; likewise.
     """
 
     def __init__(
@@ -83,15 +89,13 @@ class Transaction:
         recent: Recent,
     ) -> None:
         self.appended: list[tuple[Log, Entry]] = []
-        self.ids: dict[Key, Before] = {}
-        """Of what was appended."""
         self.ends: dict[Log, int] = {}
         """Where the logs that got entries ended before."""
         self._cursor = connection.cursor()
         self._known = known
         self._vacancies = vacancies
         self._recent = recent
-        self._before: dict[Key, Before] = {}
+        self._before: dict[Key, _Before] = {}
         self._new: list[tuple[object, ...]] = []
 
     def run(self, batch: Sequence[base.Command]) -> list[Result]:
@@ -125,11 +129,10 @@ class Transaction:
             if log is None or sender is None:
                 continue
             key = (log.id, sender.id, command.id)
-            before = self._recent.ids.get(key)
-            if before is None:
-                keys.append(key)
+            if key in self._recent.offsets:
+                self._look_up_recent(key)
             else:
-                self._before[key] = before
+                keys.append(key)
         if not keys:
             return
         tables = [_look_up_entries]
@@ -139,9 +142,15 @@ class Transaction:
             values = [value for key in part for value in key]
             for look_up in tables:
                 query = look_up(len(part))
-                for log_id, sender_id, id, *stored in self._cursor.execute(query, values):
-                    offset, text, recipient, time = stored
+                for log_id, sender_id, id, *before in self._cursor.execute(query, values):
+                    offset, text, recipient, time = before
                     self._before[log_id, sender_id, id] = offset, text, recipient, time
+
+    def _look_up_recent(self, key: Key) -> None:
+        self._before[key] = self._cursor.execute(
+            "SELECT offset, text, recipient, time FROM recent WHERE log = ? AND offset = ?",
+            (key[0], self._recent.offsets[key]),
+        ).fetchone()
 
     def _write(self) -> None:
         for part in _parts(self._new):
@@ -212,7 +221,8 @@ class Transaction:
         recipient, name = (None, None) if to is None else (to.id, to.name)
         self._new.append((row.id, row.last, sender.id, recipient, text, time, id))
         key = (row.id, sender.id, id)
-        self._before[key] = self.ids[key] = row.last, text, recipient, time
+        self._before[key] = row.last, text, recipient, time
+        self._recent.note(key, row.last, text)
         self.appended.append((row.log, Entry(row.last, sender.name, name, text, time, id)))
 
     def _room(self, key: str) -> Row | None:
@@ -226,7 +236,6 @@ class Transaction:
         if found is None:
             return None
         row = self._known.of(log)[log.key] = Row(log, *found)
-        row.last = max(row.last, self._recent.last(log))
         return row
 
     def _create(self, log: Log, name: str, secret: bytes | None) -> Row | None:

@@ -67,7 +67,10 @@ class Trimmer:
             return True
         if retention.keep_messages is None and retention.keep_days is None:
             return False
-        recent.merge(connection)
+        if recent.offsets:
+            connection.execute("BEGIN IMMEDIATE")
+            recent.merge(connection)
+            connection.execute("COMMIT")
         due = connection.execute(
             _DUE,
             (
