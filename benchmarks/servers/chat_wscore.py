@@ -7,6 +7,7 @@ import os
 import resource
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -14,6 +15,7 @@ import trio
 from benchmarks.servers._program import HOST, announce
 from wscore.chat import ChatServer, Limits, MemoryBackend, SQLiteBackend
 from wscore.chat.backends.base import Backend, Command, PostTo, Result
+from wscore.chat.backends.worker import Worker
 
 #: Not where the system keeps files in memory: a commit has to reach the disk.
 FOLDER = Path(__file__).parents[2] / "build"
@@ -36,11 +38,11 @@ class OneSync(MemoryBackend):
         os.write(self._file, bytes(_LOG_BYTES))
         os.fsync(self._file)
         self._end = 0
-        self._slot = trio.CapacityLimiter(1)
+        self._worker = Worker("one sync")
 
     async def write(self, batch: Sequence[Command]) -> list[Result]:
         texts = "".join(command.text for command in batch if isinstance(command, PostTo)).encode()
-        await trio.to_thread.run_sync(self._sync, texts, limiter=self._slot)
+        await self._worker.run(partial(self._sync, texts))
         return await super().write(batch)
 
     def _sync(self, texts: bytes) -> None:
