@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import trustme
+from ports import port_of, reserve_port
 
 GUIDE = Path(__file__).parents[2] / "docs" / "several-processes.md"
 KINDS = ("nginx", "haproxy")
 NAME = "localhost"
 
-_SECONDS = 20
+_SECONDS = 60
 _NGINX = """
 daemon off;
 worker_processes 1;
@@ -93,9 +94,8 @@ def balancer(
     certificate = authority.issue_cert(NAME)
     certificate.private_key_and_cert_chain_pem.write_to_path(folder / "chat.pem")
     certificate.private_key_pem.write_to_path(folder / "chat.key")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    holder = reserve_port()
+    port = port_of(holder)
     changes = {f":800{n}": f":{each}" for n, each in enumerate(ports, 1)}
     if timeout is not None:
         changes[" 60s"] = f" {timeout}"
@@ -126,6 +126,7 @@ def balancer(
     finally:
         process.terminate()
         process.wait()
+        holder.close()
 
 
 def _listens(port: int) -> bool:

@@ -16,7 +16,7 @@ class Answer:
 
 async def ask(port: int, method: str, path: str, headers: dict[str, str] | None = None) -> Answer:
     def run() -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
             connection.request(method, path, headers=headers or {})
             return Answer(connection.getresponse())

@@ -61,7 +61,7 @@ class Server:
     async def end(self, signal: int) -> tuple[int, str]:
         """Send a signal; returns the exit status and what was said on stderr."""
         self.process.send_signal(signal)
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             _, stderr = await trio.to_thread.run_sync(
                 self.process.communicate, abandon_on_cancel=True
             )
@@ -101,7 +101,7 @@ async def serving(
     process = _start(folder, *arguments, program=program, through=through, settings=settings)
     try:
         assert process.stdout is not None
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             line = await trio.to_thread.run_sync(process.stdout.readline, abandon_on_cancel=True)
         match = READY.fullmatch(line)
         assert match, (line, process.stderr and process.stderr.read())

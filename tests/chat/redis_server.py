@@ -12,20 +12,18 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+from ports import port_of, reserve_port
 
-_SECONDS = 20
+_SECONDS = 60
 
 Entering = Callable[[], AbstractContextManager[None]]
 
 
-def _free_port() -> int:
+def _reserve_port() -> socket.socket:
     """One that leaves room for that of a Cluster's bus, which is ten thousand above."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < 55_000:
-            return port
+    while port_of(holder := reserve_port()) >= 55_000:
+        holder.close()
+    return holder
 
 
 class RedisServer:
@@ -40,7 +38,8 @@ class RedisServer:
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         with entered():
-            self.port = _free_port()
+            self._holder = _reserve_port()
+        self.port = port_of(self._holder)
 
     @property
     def url(self) -> str:
@@ -89,6 +88,11 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
 
+    def close(self) -> None:
+        """Kill it for the last time."""
+        self.kill()
+        self._holder.close()
+
 
 def kind_of(request: pytest.FixtureRequest) -> str:
     """The parameter of a fixture that names a kind of back-end; for Redis the URL of one."""
@@ -109,4 +113,4 @@ def redis_server(
         server.start()
         yield server
     finally:
-        server.kill()
+        server.close()

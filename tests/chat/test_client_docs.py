@@ -29,7 +29,7 @@ async def test_the_echo_echoes(nursery: trio.Nursery) -> None:
     server = await nursery.start(ChatServer(MemoryBackend()).serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.port}/"
     nursery.start_soon(load(ECHO)["echo"], url)
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with open_chat(url, "Anna") as anna:
             while (await anna.join("lobby")).count < 2:
                 await anna.leave("lobby")
@@ -76,7 +76,7 @@ async def test_the_follower_goes_on_where_it_was(
     url = f"http://127.0.0.1:{server.port}/"
     follow = load(FOLLOW)["follow"]
     printed = ""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with open_chat(url, "Anna") as anna:
             await anna.join("lobby")
             for n in range(1, 5):

@@ -191,7 +191,7 @@ def stop(process: subprocess.Popen[str]) -> str:
     """End a server, in peace if it can; returns what it had still to say."""
     process.send_signal(signal.SIGTERM)
     try:
-        return process.communicate(timeout=30)[0]
+        return process.communicate(timeout=60)[0]
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         return process.communicate()[0]
@@ -200,7 +200,7 @@ def stop(process: subprocess.Popen[str]) -> str:
 def wait_ready(address: str) -> None:
     """Wait for workers, which come after their parent has said its address."""
     host, port = address.split(":")
-    for _ in range(600):
+    for _ in range(1200):
         try:
             socket.create_connection((host, int(port))).close()
         except ConnectionRefusedError:
@@ -211,7 +211,7 @@ def wait_ready(address: str) -> None:
 
 
 def get(address: str, path: str) -> str:
-    with urllib.request.urlopen(f"http://{address}{path}", timeout=30) as response:
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=60) as response:
         text: str = response.read().decode()
         return text
 
@@ -303,7 +303,7 @@ def _observe(
 
 def told(address: str, count: int) -> list[tuple[int, str]]:
     """What the application was told of its connections' ends, once it was told of so many."""
-    for _ in range(100):
+    for _ in range(1200):  # a minute
         with closing(websocket.create_connection(f"ws://{address}/ended")) as ws:
             ended: list[tuple[int, str]] = json.loads(ws.recv())
         if len(ended) == count:
@@ -320,7 +320,7 @@ def too_large(limit: int) -> bytes:
 
 def answer(address: str, sent: bytes) -> int | str | None:
     """The code of the Close with which the server answers; None where it has none."""
-    with closing(websocket.create_connection(f"ws://{address}/echo", timeout=30)) as ws:
+    with closing(websocket.create_connection(f"ws://{address}/echo", timeout=60)) as ws:
         ws.sock.sendall(sent)
         try:
             frame = ws.recv_frame()
@@ -336,7 +336,7 @@ def status(address: str, changed: dict[str, str]) -> str:
         f"{name}: {value}\r\n" for name, value in (HANDSHAKE | changed).items() if value
     )
     host, port = address.split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as peer:
+    with socket.create_connection((host, int(port)), timeout=60) as peer:
         peer.sendall(f"GET /echo HTTP/1.1\r\n{fields}\r\n".encode())
         return peer.makefile("rb").readline().decode()
 
@@ -344,7 +344,7 @@ def status(address: str, changed: dict[str, str]) -> str:
 def pinged(address: str) -> list[tuple[int, bytes]]:
     """What comes from a server that pings, of which the first ping is answered."""
     seen: list[tuple[int, bytes]] = []
-    with closing(websocket.create_connection(f"ws://{address}/ping", timeout=30)) as ws:
+    with closing(websocket.create_connection(f"ws://{address}/ping", timeout=60)) as ws:
         while not seen or seen[-1][0] == OPCODE_PING:
             frame = ws.recv_frame()
             if not seen:

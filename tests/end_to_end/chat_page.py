@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -15,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import trio
+from end_to_end.chromium import PATIENCE
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from ports import port_of, reserve_port
 from websockets.sync.client import connect
 
 from wscore.chat import ChatServer, Limits, MemoryBackend
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30_000
-"""Milliseconds until something awaited counts as missing; slow machines need them."""
+SECONDS = PATIENCE / 1000
 
 UNLIMITED = Limits(rate=0)
 """Pages write as fast as a test does."""
@@ -37,7 +39,7 @@ addEventListener("securitypolicyviolation", (event) =>
 
 
 @contextmanager
-def serving(limits: Limits = UNLIMITED) -> Iterator[str]:
+def serving(limits: Limits = UNLIMITED, clock: trio.abc.Clock | None = None) -> Iterator[str]:
     """A chat in a thread of this process, with its store in memory; yields the page's address."""
     ready = threading.Event()
     found: list[object] = []
@@ -49,16 +51,16 @@ def serving(limits: Limits = UNLIMITED) -> Iterator[str]:
             found.extend([server.port, trio.lowlevel.current_trio_token(), chat.stop])
             ready.set()
 
-    thread = threading.Thread(target=trio.run, args=(run,), daemon=True)
+    thread = threading.Thread(target=lambda: trio.run(run, clock=clock), daemon=True)
     thread.start()
-    assert ready.wait(30), "the server did not start"
+    assert ready.wait(SECONDS), "the server did not start"
     port, token, stop = found
     try:
         yield f"http://127.0.0.1:{port}/"
     finally:
         assert isinstance(token, trio.lowlevel.TrioToken)
         token.run_sync_soon(stop)
-        thread.join(30)
+        thread.join(SECONDS)
 
 
 class Relay:
@@ -68,20 +70,21 @@ class Relay:
         self._target = int(url.rstrip("/").rpartition(":")[2])
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._silent = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._address = self._listener.getsockname()
-        self.url = f"http://127.0.0.1:{self._address[1]}/"
+        self._port = reserve_port()
+        self.url = f"http://127.0.0.1:{port_of(self._port)}/"
 
     def __enter__(self) -> Relay:
-        self._spawn(self._accept, self._listener)
+        self.mend()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.cut()
+        self._port.close()
 
     def cut(self) -> None:
         """Cut all connections; new ones are refused until `mend`."""
         _close(self._listener)
+        self._accepting.join()  # so that none is accepted after this
         for pair in self._pairs:
             for end in pair:
                 _close(end)
@@ -89,15 +92,17 @@ class Relay:
 
     def mend(self) -> None:
         self._silent.clear()
-        self._listener = socket.create_server(self._address)
-        self._spawn(self._accept, self._listener)
+        self._listener = socket.create_server(self._port.getsockname())
+        self._accepting = self._spawn(self._accept, self._listener)
 
     def silence(self) -> None:
         """From now on everything is lost, without a word to either side."""
         self._silent.set()
 
-    def _spawn(self, target: Callable[..., None], *arguments: object) -> None:
-        threading.Thread(target=target, args=arguments, daemon=True).start()
+    def _spawn(self, target: Callable[..., None], *arguments: object) -> threading.Thread:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        thread.start()
+        return thread
 
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
@@ -126,13 +131,15 @@ class Server:
     """`wscore chat` as a process of its own, which can be killed and started again."""
 
     def __init__(self, data: Path | str, *options: str) -> None:
-        self._arguments = ["--data", str(data), *options]
-        self._port = "0"
+        self._holder = reserve_port()
+        port = port_of(self._holder)
+        self._arguments = ["--port", str(port), "--data", str(data), *options]
+        self.url = f"http://127.0.0.1:{port}/"
         self.start()
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "wscore", "chat", "--port", self._port, *self._arguments],
+            [sys.executable, "-m", "wscore", "chat", *self._arguments],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -140,12 +147,10 @@ class Server:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        found = re.match(r"wscore chat on (http://127\.0\.0\.1:(\d+)/) ", line)
-        if found is None:
+        if not line.startswith(f"wscore chat on {self.url} "):
             self.process.kill()
             errors = self.process.communicate()[1]
             raise AssertionError(f"the server did not start: {line!r} {errors}")
-        self.url, self._port = found.groups()
 
     def kill(self) -> None:
         """SIGKILL: no farewell, nothing flushed."""
@@ -155,13 +160,19 @@ class Server:
     def stop(self) -> tuple[int, str]:
         """SIGTERM: the exit status, and what was said on stderr."""
         self.process.terminate()
-        _, errors = self.process.communicate(timeout=30)
+        _, errors = self.process.communicate(timeout=SECONDS)
         return self.process.returncode, errors
+
+    def close(self) -> None:
+        """Kill it for the last time."""
+        self.kill()
+        self._holder.close()
 
 
 def post(url: str, user: str, room: str, texts: list[str]) -> None:
     """Write to a room as somebody without a page; returns when everything is stored."""
-    with connect(f"ws{url.removeprefix('http')}ws") as connection:
+    address = f"ws{url.removeprefix('http')}ws"
+    with connect(address, proxy=None, open_timeout=SECONDS, ping_interval=None) as connection:
         session = f"the secret of {user}".ljust(22, "-")
         connection.send(json.dumps({"type": "hello", "id": "h", "user": user, "session": session}))
         connection.send(json.dumps({"type": "join", "id": "j", "room": room}))
@@ -178,7 +189,7 @@ def post(url: str, user: str, room: str, texts: list[str]) -> None:
 
 def _await(receive: Callable[[float], str | bytes], request: str) -> None:
     while True:
-        reply = json.loads(receive(30))
+        reply = json.loads(receive(SECONDS))
         if reply["type"] in ("ok", "error") and reply["id"] == request:
             break
     assert reply["type"] == "ok", reply
@@ -196,6 +207,9 @@ class Window:
         self.page: Page = context.new_page()
         self.complaints: list[str] = []
         self.page.set_default_timeout(PATIENCE)
+        if slowness := os.environ.get("WSCORE_SLOW_PAGES"):
+            session = context.new_cdp_session(self.page)
+            session.send("Emulation.setCPUThrottlingRate", {"rate": float(slowness)})
         self.page.add_init_script(_LISTEN)
         self.page.on("console", lambda message: self._hear(message.type, message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
@@ -239,8 +253,13 @@ class Window:
         return self.page.locator("#log .text")
 
     @property
+    def stored(self) -> Locator:
+        """Those of them that have come from the server."""
+        return self.page.locator("#log .message.stored .text")
+
+    @property
     def unsent(self) -> Locator:
-        """Messages that are not stored yet, or were refused."""
+        """Messages that are not stored yet, or were refused; one just written is shown soon."""
         return self.page.locator("#log .sending, #log .failed")
 
     @property
@@ -258,8 +277,8 @@ class Window:
 
     def expect_texts(self, *texts: str) -> None:
         """Exactly these messages are shown, in this order, and all of them are stored."""
-        expect(self.texts).to_have_text(list(texts))
-        expect(self.unsent).to_have_count(0)
+        expect(self.stored).to_have_text(list(texts))  # a message of one's own may move until then
+        expect(self.texts).to_have_count(len(texts))
 
 
 def new_context(browser: Browser, **options: object) -> BrowserContext:

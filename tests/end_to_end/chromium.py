@@ -10,6 +10,11 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+PATIENCE = 90_000
+"""Milliseconds until something awaited counts as missing: machines are slow, and stand still.
+
+More than the longest pause before a page connects again."""
+
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",
@@ -32,6 +37,8 @@ def running_chromium() -> Iterator[Browser]:
             " the path of a Chromium or Chrome"
         )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=ARGUMENTS, timeout=PATIENCE
+        )
         yield browser
         browser.close()

@@ -28,6 +28,8 @@ from end_to_end.chromium import running_chromium
 Answer = TypeVar("Answer")
 
 SUBPROTOCOLS = ["a", "b"]
+SECONDS = 60
+"""Until something awaited counts as missing, instead of each library's few seconds."""
 
 
 def run_apart(script: Coroutine[object, object, Answer]) -> Answer:
@@ -78,7 +80,12 @@ class Websockets(Client):
 
     async def open(self) -> None:
         self._ws = await websockets.asyncio.client.connect(
-            self.url, subprotocols=SUBPROTOCOLS, proxy=None
+            self.url,
+            subprotocols=SUBPROTOCOLS,
+            proxy=None,
+            open_timeout=SECONDS,
+            close_timeout=SECONDS,
+            ping_interval=None,
         )
         self.subprotocol = self._ws.subprotocol
         self.compressed = bool(self._ws.protocol.extensions)
@@ -101,7 +108,7 @@ class Websockets(Client):
     @classmethod
     async def refusal(cls, url: str) -> tuple[int, bytes | None]:
         try:
-            await websockets.asyncio.client.connect(url, proxy=None)
+            await websockets.asyncio.client.connect(url, proxy=None, open_timeout=SECONDS)
         except websockets.InvalidStatus as error:
             return error.response.status_code, error.response.body
         raise AssertionError
@@ -114,7 +121,12 @@ class Aiohttp(Client):
 
     async def open(self) -> None:
         self._session = aiohttp.ClientSession()
-        self._ws = await self._session.ws_connect(self.url, protocols=SUBPROTOCOLS, compress=15)
+        self._ws = await self._session.ws_connect(
+            self.url,
+            protocols=SUBPROTOCOLS,
+            compress=15,
+            timeout=aiohttp.ClientWSTimeout(ws_close=SECONDS),
+        )
         self.subprotocol = self._ws.protocol
         self.compressed = bool(self._ws.compress)
 
@@ -249,7 +261,7 @@ class HttpxWs(Client):
     tells_body = False
 
     async def open(self) -> None:
-        client = httpx.Client(trust_env=False)
+        client = httpx.Client(trust_env=False, timeout=SECONDS)
         self._opened = httpx_ws.connect_ws(
             self.url,
             client,
@@ -278,7 +290,7 @@ class HttpxWs(Client):
             self._ws.send(wsproto.events.TextMessage(piece, message_finished=last))
 
     async def ping(self) -> None:
-        assert self._ws.ping(b"p").wait(10)
+        assert self._ws.ping(b"p").wait(SECONDS)
 
     async def close(self, code: int, reason: str) -> None:
         self._ws.close(code, reason)
@@ -292,7 +304,7 @@ class HttpxWs(Client):
 
     @classmethod
     async def refusal(cls, url: str) -> tuple[int, bytes | None]:
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, timeout=SECONDS) as client:
             try:
                 with httpx_ws.connect_ws(url, client):
                     raise AssertionError

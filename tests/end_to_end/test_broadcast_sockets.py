@@ -9,7 +9,7 @@ import trio
 
 from wscore.trio import broadcast, open_websocket, serve_websocket
 
-TIMEOUT = 20
+TIMEOUT = 60
 
 
 async def test_every_kind_of_member_at_once(server_context, client_context):

@@ -24,7 +24,7 @@ from wscore.trio import (
     wrap_client_stream,
 )
 
-TIMEOUT = 20
+TIMEOUT = 60
 
 
 @pytest.fixture(params=["TCP", "TLS"])

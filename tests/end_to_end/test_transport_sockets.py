@@ -29,7 +29,7 @@ from wscore.trio import (
 )
 
 MESSAGES = ["", "grüß", "x" * 70000, b"", b"\x00\xff", bytes(range(256)) * 2000]
-TIMEOUT = 20
+TIMEOUT = 60
 
 
 async def echo(request):

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import wscore
 
+SECONDS = 60
+"""Until something awaited counts as missing: machines are slow, and stand still."""
+
 
 def environment() -> dict[str, str]:
     here = str(Path(wscore.__file__).parents[1])
@@ -21,8 +24,8 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def running(name: str, *options: str) -> Iterator[str]:
-    """Start an example's server and yield its host and port; it must end well at SIGTERM."""
+def started(name: str, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start an example's server and yield it with its host and port; it must end well by itself."""
     process = subprocess.Popen(
         [sys.executable, "-m", f"wscore.examples.{name}", "--port", "0", *options],
         env=environment(),
@@ -37,11 +40,18 @@ def running(name: str, *options: str) -> Iterator[str]:
         if found is None:
             process.kill()
         assert found, line + process.communicate()[1]
-        yield found[1]
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30)
+        yield process, found[1]
+        _, errors = process.communicate(timeout=SECONDS)
         assert process.returncode == 0, errors
         assert "Traceback" not in errors, errors
     finally:
         process.kill()
         process.communicate()
+
+
+@contextmanager
+def running(name: str, *options: str) -> Iterator[str]:
+    """Start an example's server and yield its host and port; it must end well at SIGTERM."""
+    with started(name, *options) as (process, address):
+        yield address
+        process.send_signal(signal.SIGTERM)

@@ -20,8 +20,10 @@ from urllib.parse import quote
 
 import pytest
 import websocket
-from end_to_end.chromium import running_chromium
-from examples.program import environment, running
+from end_to_end.chromium import PATIENCE, running_chromium
+from examples.program import SECONDS, environment, running
+from playwright.sync_api import Page
+from ports import reserved_port
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -29,13 +31,14 @@ NAMES = ["Bob", "张三", "with space", "a+b", "per%cent", "grüß/gott", "?"]
 
 
 def visit(address: str, path: str, **options: Any) -> ClientConnection:
-    return connect(f"ws://{address}{path}", proxy=None, close_timeout=5, **options)
+    patience = {"open_timeout": SECONDS, "ping_interval": None, "close_timeout": 5}
+    return connect(f"ws://{address}{path}", proxy=None, **patience | options)
 
 
 def silent(*clients: ClientConnection) -> None:
     """Nothing came for these: a ping overtakes nothing."""
     for client in clients:
-        assert client.ping().wait(10)
+        assert client.ping().wait(SECONDS)
         with pytest.raises(TimeoutError):
             client.recv(timeout=0)
 
@@ -54,13 +57,13 @@ def test_group_chat_tells_all_the_others() -> None:
         one, two, three = (stack.enter_context(visit(address, "/ws")) for _ in range(3))
         for text in ("hello", "", "你好", "x" * 100_000):
             one.send(text)
-            assert [two.recv(timeout=10), three.recv(timeout=10)] == [text, text]
+            assert [two.recv(timeout=SECONDS), three.recv(timeout=SECONDS)] == [text, text]
         silent(one)
         two.send(b"bytes are for nobody")
         silent(one, three)
         vanish(two)
         one.send("still here")
-        assert three.recv(timeout=10) == "still here"
+        assert three.recv(timeout=SECONDS) == "still here"
 
 
 def test_group_chat_keeps_what_it_said_for_one_who_waits_at_input() -> None:
@@ -89,9 +92,9 @@ def test_direct_chat_passes_on_unchanged(direct: str, way: str, name: str) -> No
         for field in ("receiver", "to_user"):
             text = f'{{"b": 1.0,  "{field}": {json.dumps(name)}, "a" : "\\u00e9 é"}}'
             one.send(text)
-            assert two.recv(timeout=10) == text
+            assert two.recv(timeout=SECONDS) == text
         two.send(json.dumps({"receiver": "Änne"}))
-        assert json.loads(one.recv(timeout=10)) == {"receiver": "Änne"}
+        assert json.loads(one.recv(timeout=SECONDS)) == {"receiver": "Änne"}
         silent(one, two)
 
 
@@ -112,7 +115,7 @@ def test_direct_chat_says_that_somebody_is_away(
 ) -> None:
     with visit(direct, "/ws/me") as me:
         me.send(json.dumps(sent))
-        answer = json.loads(me.recv(timeout=10))
+        answer = json.loads(me.recv(timeout=SECONDS))
         assert set(answer) == {"error", who, what}
         assert all(isinstance(value, str) and value for value in answer.values())
         silent(me)
@@ -125,7 +128,7 @@ BAD = ["", "no json", "[1]", '"text"', "null", "1", "{", "[" * 100_000, b"\xff\x
 def test_direct_chat_answers_what_is_no_json(direct: str, bad: str | bytes) -> None:
     with visit(direct, "/ws/me") as me, visit(direct, "/ws/other") as other:
         me.send(bad)
-        answer = json.loads(me.recv(timeout=10))
+        answer = json.loads(me.recv(timeout=SECONDS))
         # Readable on the pages of either kind.
         assert set(answer) == {"error", "sender", "data", "from_user", "message"}
         silent(me, other)
@@ -145,13 +148,13 @@ def test_a_second_login_takes_the_name(name: str, path: str, message: Any) -> No
         first = stack.enter_context(visit(address, path))
         second = stack.enter_context(visit(address, path))
         with pytest.raises(ConnectionClosed):
-            first.recv(timeout=10)
+            first.recv(timeout=SECONDS)
         other.send(json.dumps(message))
-        assert json.loads(second.recv(timeout=10)) == message
+        assert json.loads(second.recv(timeout=SECONDS)) == message
         second.close()
         with visit(address, path) as third:  # and the name is free again
             other.send(json.dumps(message))
-            while json.loads(third.recv(timeout=10)) != message:
+            while json.loads(third.recv(timeout=SECONDS)) != message:
                 pass
 
 
@@ -162,7 +165,7 @@ def test_direct_chat_outlives_a_receiver_that_vanished(direct: str) -> None:
             me.send(json.dumps({"receiver": "gone", "data": "x"}))
         with visit(direct, "/ws/here") as here:
             me.send(json.dumps({"receiver": "here", "data": "x"}))
-            assert json.loads(here.recv(timeout=10)) == {"receiver": "here", "data": "x"}
+            assert json.loads(here.recv(timeout=SECONDS)) == {"receiver": "here", "data": "x"}
 
 
 # named_group_chat
@@ -174,10 +177,10 @@ def test_named_group_chat_tells_everybody() -> None:
         one, two = (stack.enter_context(visit(address, path)) for path in paths)
         text = '{"from_user":  "张三", "info": ""}'
         one.send(text)
-        assert one.recv(timeout=10) == two.recv(timeout=10) == text
+        assert one.recv(timeout=SECONDS) == two.recv(timeout=SECONDS) == text
         for bad in BAD:
             one.send(bad)
-            answer = json.loads(one.recv(timeout=10))
+            answer = json.loads(one.recv(timeout=SECONDS))
             assert set(answer) == {"error", "from_user", "info"}
         silent(one, two)
 
@@ -191,10 +194,10 @@ def test_room_chat_keeps_groups_apart() -> None:
         one, same, other = (stack.enter_context(visit(address, path)) for path in paths)
         for text in ("hello", "", '{"any": "thing"}'):
             one.send(text)
-            assert one.recv(timeout=10) == same.recv(timeout=10) == text
+            assert one.recv(timeout=SECONDS) == same.recv(timeout=SECONDS) == text
         silent(one, same, other)
         other.send("x")
-        assert other.recv(timeout=10) == "x"
+        assert other.recv(timeout=SECONDS) == "x"
 
 
 # raw_handshake
@@ -202,10 +205,13 @@ def test_room_chat_keeps_groups_apart() -> None:
 
 @pytest.mark.parametrize("way", ["hand", "library"])
 def test_raw_handshake_answers_each_text(way: str) -> None:
-    with running("raw_handshake", "--by", way) as address, visit(address, "/") as client:
+    with (
+        running("raw_handshake", "--by", way) as address,
+        visit(address, "/", close_timeout=SECONDS) as client,
+    ):
         for text in ("hello", "", "你好", "x" * 200, "y" * 70_000, "{}"):
             client.send(text)
-            assert client.recv(timeout=10) == f"接收数据: {text}"
+            assert client.recv(timeout=SECONDS) == f"接收数据: {text}"
         silent(client)
         client.close(4000, "bye")
         assert client.close_code == 4000
@@ -219,7 +225,7 @@ def test_echo() -> None:
         with visit(address, "/any/path") as client:
             for text in ("hello", ""):
                 client.send(text)
-                assert client.recv(timeout=10) == f"Server received: {text}"
+                assert client.recv(timeout=SECONDS) == f"Server received: {text}"
         ran = subprocess.run(
             [
                 *(sys.executable, "-m", "wscore.examples.echo"),
@@ -228,7 +234,7 @@ def test_echo() -> None:
             env=environment(),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=SECONDS,
             check=True,
         )
         assert ran.stdout == "Server received: one\nServer received: two\n"
@@ -241,7 +247,7 @@ def test_the_echo_client_says_what_is_wrong_in_one_line(url: str) -> None:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         check=False,
     )
     assert (ran.returncode, ran.stdout) == (1, "")
@@ -266,7 +272,7 @@ def test_every_example_outlives_what_is_thrown_at_it(name: str) -> None:
     with running(name) as address:
         host, port = address.split(":")
         for data in (b"", b"\x16\x03\x01\x02\x00garbage\r\n\r\n", b"GET\r\n\r\n", b"\x00" * 70_000):
-            with socket.create_connection((host, int(port)), timeout=30) as raw:
+            with socket.create_connection((host, int(port)), timeout=SECONDS) as raw:
                 raw.sendall(data)
                 raw.shutdown(socket.SHUT_WR)
                 try:
@@ -280,19 +286,19 @@ def test_every_example_outlives_what_is_thrown_at_it(name: str) -> None:
         if ALL[name] != "/":
             with pytest.raises(InvalidStatus, match="404"):
                 visit(address, "/elsewhere")
-        with urllib.request.urlopen(f"http://{address}/", timeout=30) as response:
+        with urllib.request.urlopen(f"http://{address}/", timeout=SECONDS) as response:
             page = response.read().decode()
             assert response.headers.get_content_type() == "text/html"
         assert json.dumps(ALL[name].split("/")[1])[1:-1] in page
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"http://{address}/elsewhere", timeout=30)
+            urllib.request.urlopen(f"http://{address}/elsewhere", timeout=SECONDS)
         # An occupied port is one clear line.
         again = subprocess.run(
             [sys.executable, "-m", f"wscore.examples.{name}", "--port", port],
             env=environment(),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=SECONDS,
             check=False,
         )
         assert (again.returncode, again.stdout) == (1, "")
@@ -316,7 +322,7 @@ def test_a_client_that_never_answers_pings_stays(name: str) -> None:
         host, port = address.split(":")
         with (
             visit(address, path) as other,
-            socket.create_connection((host, int(port)), timeout=30) as waiting,
+            socket.create_connection((host, int(port)), timeout=SECONDS) as waiting,
         ):
             waiting.sendall(
                 f"GET {own} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n".encode()
@@ -365,16 +371,16 @@ def test_names_are_percent_encoded(
     address = tutorials[system]
     with visit(address, here) as one:
         one.send(text)
-        assert one.recv(timeout=10) == text
+        assert one.recv(timeout=SECONDS) == text
         same = path.format("".join(f"%{byte:02x}" for byte in name.encode()))
         with visit(address, same) as again:
             again.send(text)
-            assert again.recv(timeout=10) == text
+            assert again.recv(timeout=SECONDS) == text
             if system == "named_group_chat":
                 with pytest.raises(ConnectionClosed):  # it is the same name
-                    one.recv(timeout=10)
+                    one.recv(timeout=SECONDS)
             else:
-                assert one.recv(timeout=10) == text  # it is the same group
+                assert one.recv(timeout=SECONDS) == text  # it is the same group
 
 
 @pytest.fixture(scope="module")
@@ -393,7 +399,7 @@ def test_the_interactive_client_talks_to_the_echo() -> None:
             input="one\n\n张三\n",
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=SECONDS,
             check=True,
         )
     assert ran.stdout.splitlines() == [f"Server received: {text}" for text in ("one", "", "张三")]
@@ -447,6 +453,16 @@ def test_the_pages_in_a_browser() -> None:
         executor.submit(try_the_pages).result()
 
 
+_LINES = "[...document.querySelectorAll('#log li')].map((line) => line.textContent)"
+LOG_HAS = f"(lines) => lines.every((line) => {_LINES}.includes(line))"
+LOG_IS = f"(lines) => JSON.stringify(lines) === JSON.stringify({_LINES})"
+
+
+def say(page: Page, text: str) -> None:
+    page.fill("#text", text)
+    page.click("text=Send")
+
+
 def try_the_pages() -> None:
     by_hand = ("raw_handshake", ["--by", "hand"])
     with running_chromium() as browser:
@@ -455,25 +471,23 @@ def try_the_pages() -> None:
             with running(name, *options) as address:
                 pages = [browser.new_page() for _ in seen]
                 for page in pages:
+                    page.set_default_timeout(PATIENCE)
                     page.goto(f"http://{address}/")
                     for field, value in fields.items():
                         page.fill(f"#{field}", value)
                     page.click("text=Connect")
                     page.wait_for_selector("text=connected")
                 # The last one speaks.
-                pages[-1].fill("#text", text)
-                pages[-1].click("text=Send")
+                say(pages[-1], text)
                 if name == "group_chat":
                     pages.reverse()
                 for page, line in zip(pages, seen, strict=True):
                     if line:
-                        page.wait_for_function(
-                            "line => [...document.querySelectorAll('#log li')]"
-                            ".some(li => li.textContent === line)",
-                            arg=line,
-                        )
-                    else:
-                        assert page.locator("#log li").count() == 1
+                        page.wait_for_function(LOG_HAS, arg=[line])
+                if not seen[0]:
+                    # Nothing has come to that one: the answer to what is said now is its first.
+                    say(pages[1] if name == "group_chat" else pages[0], text)
+                    pages[0].wait_for_function(LOG_IS, arg=["connected", seen[1]])
                 for page in pages:
                     page.close()
 
@@ -525,17 +539,17 @@ def talk_from_a_file(file: Path) -> dict[str, str]:
 @contextmanager
 def running_redis(folder: Path) -> Iterator[str]:
     """A real Redis with nothing on disk."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = ["redis-server", "--port", str(port), "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert any("Ready to accept connections" in line for line in process.stdout)
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.kill()
-        process.communicate()
+    with reserved_port() as port:
+        place = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        command = ["redis-server", *place, "--save", ""]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            assert any("Ready to accept connections" in line for line in process.stdout)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def test_room_chat_shares_groups_through_redis(tmp_path: Path) -> None:
@@ -548,15 +562,15 @@ def test_room_chat_shares_groups_through_redis(tmp_path: Path) -> None:
         other = stack.enter_context(visit(addresses[1], "/room/else/"))
         for text in ("hello", "", "你好"):
             one.send(text)
-            assert one.recv(timeout=10) == two.recv(timeout=10) == text
+            assert one.recv(timeout=SECONDS) == two.recv(timeout=SECONDS) == text
             one.send(b"no text")
         silent(one, two, other)
         # Both say much at once: everybody gets all of it, in one order.
         for n in range(50):
             one.send(f"one {n}")
             two.send(f"two {n}")
-        said = [one.recv(timeout=10) for _ in range(100)]
-        assert said == [two.recv(timeout=10) for _ in range(100)]
+        said = [one.recv(timeout=SECONDS) for _ in range(100)]
+        assert said == [two.recv(timeout=SECONDS) for _ in range(100)]
         for name in "one", "two":
             assert [text for text in said if text.startswith(name)] == [
                 f"{name} {n}" for n in range(50)
@@ -565,7 +579,7 @@ def test_room_chat_shares_groups_through_redis(tmp_path: Path) -> None:
         redis.close()
         two.send("nobody hears this, and its sender is told")
         with pytest.raises(ConnectionClosed):
-            two.recv(timeout=30)
+            two.recv(timeout=SECONDS)
         assert two.close_code == 1013
         silent(one)
         with pytest.raises(InvalidStatus, match="503"):

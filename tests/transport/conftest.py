@@ -11,7 +11,7 @@ from time_limit import time_limit
 from transport.peer import socket_pair
 from trio.testing import memory_stream_pair
 
-LIMIT = 30
+LIMIT = 60
 
 
 @pytest.hookimpl(wrapper=True)

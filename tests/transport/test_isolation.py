@@ -200,7 +200,7 @@ def test_runs_in_threads_do_not_meet():
         for number in range(50):
             await peer.send((TEXT, b"%d" % number))
             assert await connection.get_message() == str(number)
-            barrier.wait(10)
+            barrier.wait(60)
         await peer.stream.aclose()
         results.append(connection)
 
@@ -237,7 +237,7 @@ def test_guest_mode():
         main, run_sync_soon_threadsafe=run_soon, done_callback=outcomes.append
     )
     while not outcomes:
-        assert wake.acquire(timeout=10)
+        assert wake.acquire(timeout=60)
         todo.pop(0)()
     assert outcomes[0].unwrap() == [b"p", b"x"]
 

@@ -54,7 +54,7 @@ class Thread(threading.Thread):
         except BaseException as error:
             self._error = error
 
-    def join(self, timeout=20):
+    def join(self, timeout=60):
         super().join(timeout)
         assert not self.is_alive()
         if self._error is not None:
@@ -68,7 +68,7 @@ def open_descriptors():
 
 def test_runs_in_threads_do_not_meet():
     before = open_descriptors()
-    barrier = threading.Barrier(4, timeout=10)
+    barrier = threading.Barrier(4, timeout=60)
     threads = [Thread(partial(trio.run, partial(converse, name, barrier.wait))) for name in "abcd"]
     for thread in threads:
         thread.start()
@@ -149,7 +149,7 @@ def test_broadcast_refuses_the_open_connection_of_another_run(new_pair):
     thread = Thread(partial(trio.run, elsewhere))
     thread.start()
     try:
-        assert opened.wait(10)
+        assert opened.wait(60)
         trio.run(here)
         with pytest.raises(RuntimeError):  # outside of any run
             broadcast([foreign], "x")
@@ -173,7 +173,7 @@ def test_broadcast_into_another_run_through_its_token():
 
     thread = Thread(partial(trio.run, elsewhere))
     thread.start()
-    assert opened.wait(10)
+    assert opened.wait(60)
     token.run_sync_soon(broadcast, [member], "x")
     thread.join()
     assert heard == [b"x"]

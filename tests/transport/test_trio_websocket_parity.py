@@ -114,7 +114,7 @@ async def test_documented_examples(capsys):
     with_port = example("Server Example").replace("8000, ssl_context=None", "0, None")
     server_space, client_space = {}, {}
     exec(with_port, server_space)
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             server = await nursery.start(
                 wscore.trio.serve_websocket, server_space["echo_server"], "127.0.0.1", 0, None

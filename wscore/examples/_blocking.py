@@ -41,10 +41,14 @@ def main(doc: str | None, title: str, ways: Mapping[str, Handler]) -> int:
         return 1
     body = _serving.page(title, "/")
     with listener:
+        listener.settimeout(1)  # a signal that another thread takes does not end a wait here
         try:
             print("http://{}:{}/".format(*listener.getsockname()), flush=True)
             while True:
-                client, _ = listener.accept()
+                try:
+                    client, _ = listener.accept()
+                except TimeoutError:
+                    continue
                 talk = threading.Thread(target=_talk, args=(client, ways[options.by], body))
                 talk.daemon = True
                 talk.start()

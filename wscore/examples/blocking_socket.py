@@ -110,8 +110,12 @@ def serve(host: str, port: int) -> None:
 
     with socket.create_server((host, port)) as listener:
         print("http://{}:{}/".format(*listener.getsockname()[:2]), flush=True)
+        listener.settimeout(1)  # a signal that another thread takes does not end a wait here
         while True:
-            client, _ = listener.accept()
+            try:
+                client, _ = listener.accept()
+            except TimeoutError:
+                continue
             threading.Thread(target=talk, args=(client,), daemon=True).start()
 
 

@@ -42,7 +42,7 @@ def on_httpx_ws(url: str) -> Any:
                 return error.code, error.reason
 
         def ping() -> bool:
-            return connection.ping(b"p").wait(30)
+            return connection.ping(b"p").wait(60)
 
         yield connection.subprotocol, send, receive, connection.close, ping
 
@@ -62,7 +62,7 @@ def on_simple_websocket(url: str) -> Any:
 
     def receive() -> Any:
         try:
-            return connection.receive(timeout=30)
+            return connection.receive(timeout=60)
         except simple_websocket.ConnectionClosed as error:
             return error.reason, error.message
 
@@ -97,7 +97,7 @@ def converse(open_: Callable[[str], Any], refused: Callable[[str], Any], url: st
             assert receive() == message
         seen["pong"] = ping()
         close(4000, "tschüß")
-    for _ in range(100):
+    for _ in range(1200):  # a minute
         if len(after := ended()) > len(before):
             break
         time.sleep(0.05)

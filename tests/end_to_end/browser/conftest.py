@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from end_to_end.chat_page import PATIENCE, Server, Window, new_context, serving
-from end_to_end.chromium import running_chromium
+from end_to_end.chat_page import Server, Window, new_context, serving
+from end_to_end.chromium import PATIENCE, running_chromium
 from playwright.sync_api import Browser, expect
 
 OpenWindow = Callable[..., Window]
@@ -35,7 +35,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     try:
         yield server
     finally:
-        server.kill()
+        server.close()
 
 
 @pytest.fixture
