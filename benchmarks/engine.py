@@ -32,7 +32,7 @@ from benchmarks._live import affordable, cores
 from benchmarks.chat import HELLO, join, post
 from benchmarks.load import Done, Load, LoadError
 from benchmarks.servers import Program, Server
-from benchmarks.servers.redis_server import Redis
+from benchmarks.servers.redis_server import Figures, Redis
 
 #: How many processes share a Redis; the first of them is `US`.
 PROCESSES = (1, 2, 4)
@@ -41,8 +41,14 @@ SQLITE = "SQLite"
 CROWD, AHEAD = 1000, 16
 #: Users who do nothing, and messages that are kept.
 IDLE, KEPT = 2000, 5000
-#: Seconds between two heartbeats where they are watched, and for how long.
-HEARTBEAT, WATCHED = 1.0, 5.0
+#: Users who say hello together.
+TOGETHER = 200
+#: Seconds between two heartbeats, where they are watched, and for how long.
+HEARTBEAT, WATCHED = 0.02, 5.0
+#: How often to watch a process that stands still.
+PATIENCE = 20
+#: Seconds in which each log is looked at where that is watched, and rooms of which is told.
+ROUND, CHANGED = 1.0, 500
 NEVER = 1e6
 _REST = 0.01
 
@@ -62,13 +68,22 @@ KINDS = {
     "bytes to Redis": ("B", False),
     "bytes from Redis": ("B", False),
 }
-MESSAGE, USER, MEMBER, LOOK_CHAT, LOOK_REDIS = (
+MESSAGE, USER, MEMBER = (
     "a message, in Redis",
     "a user, in Redis",
     "a connection, in a process",
-    "a heartbeat's look at a log, CPU of the chat",
-    "a heartbeat's look at a log, CPU of Redis",
 )
+#: Of the chat, and of Redis.
+LOOK, BEAT, SHARD, TOLD = (
+    (f"{what}, CPU of the chat", f"{what}, CPU of Redis")
+    for what in (
+        "a look at a log",
+        "a heartbeat that finds nothing",
+        "a heartbeat that finds nothing in a shard of a Cluster",
+        "a log that a heartbeat finds changed",
+    )
+)
+REST = MESSAGE, USER, MEMBER, *LOOK, *BEAT, *SHARD, *TOLD
 
 
 @dataclass(frozen=True)
@@ -105,7 +120,7 @@ def fast() -> str:
 def labels() -> list[str]:
     """Name all rows."""
     rows = [talk.label(kind) for talk in TALKS for kind in KINDS]
-    return [*rows, fast(), MESSAGE, USER, MEMBER, LOOK_CHAT, LOOK_REDIS]
+    return [*rows, fast(), *REST]
 
 
 def outcomes(
@@ -117,8 +132,8 @@ def outcomes(
         yield COSTS, outcome
     if wanted(fast()):
         yield FAST, delivered(timing)
-    if any(wanted(label) for label in (MESSAGE, USER, MEMBER, LOOK_CHAT, LOOK_REDIS)):
-        for outcome in held():
+    if any(wanted(label) for label in REST):
+        for outcome in (*held(), *looked_after()):
             yield HELD, outcome
 
 
@@ -161,7 +176,13 @@ class Fleet:
 
     @classmethod
     def started(
-        cls, stack: ExitStack, processes: int, *, on_redis: bool = True, heartbeat: float = NEVER
+        cls,
+        stack: ExitStack,
+        processes: int,
+        *arguments: str,
+        on_redis: bool = True,
+        is_cluster: bool = False,
+        heartbeat: float = NEVER,
     ) -> Self:
         """Start one; the stack ends it.
 
@@ -169,8 +190,10 @@ class Fleet:
             ServerError: Redis or the chat does not start.
             LoadUnavailable: There is no load generator, or no Redis.
         """
-        redis = stack.enter_context(Redis()) if on_redis else None
-        options = [] if redis is None else ["--engine", redis.url, "--heartbeat", str(heartbeat)]
+        redis = stack.enter_context(Redis(is_cluster=is_cluster)) if on_redis else None
+        options = list(arguments)
+        if redis is not None:
+            options += ["--engine", redis.url, "--heartbeat", str(heartbeat)]
         name = SQLITE if redis is None else contender(processes)
         program = replace(servers.CHAT, name=name)
         started = [stack.enter_context(Server(program, options)) for _ in range(processes)]
@@ -194,6 +217,13 @@ class Fleet:
             for room in range(talk.rooms):
                 self.load.ask(first, each, join(f"r{room}"))
                 first += each
+
+    def greet(self, first: int, count: int) -> None:
+        """Open connections of users who only say hello; who does not soon is sent away."""
+        for at in range(first, first + count, TOGETHER):
+            some = min(TOGETHER, first + count - at)
+            self.load.open(some, "/ws")
+            self.load.ask(at, some, HELLO)
 
     def talk(self, talk: Talk, posts: int) -> Done:
         """Post so often, and wait until all members have got everything."""
@@ -342,7 +372,7 @@ def held() -> Iterator[Outcome]:
     """Measure what messages and users take where nothing happens."""
     users = affordable(IDLE)
     with ExitStack() as stack:
-        fleet = Fleet.started(stack, 1, heartbeat=HEARTBEAT)
+        fleet = Fleet.started(stack, 1, "--round", str(ROUND), heartbeat=ROUND)
         redis, (server,), load = fleet.redis, fleet.servers, fleet.load
         assert redis is not None
         with named(fleet):
@@ -354,22 +384,78 @@ def held() -> Iterator[Outcome]:
             load.post(0, 20, KEPT, post("r#"))
             yield compared(MESSAGE, "B", {US: (redis.figures().memory - before) / KEPT}, [])
             before, resident = redis.figures().memory, server.memory()
-            load.open(users, "/ws")
-            load.ask(20, users, HELLO)
-            load.wait(2 * HEARTBEAT)
+            fleet.greet(20, users)
+            load.wait(2 * ROUND)
             yield compared(USER, "B", {US: (redis.figures().memory - before) / users}, [])
             yield compared(MEMBER, "B", {US: (server.memory() - resident) / users}, [])
-            samples = [looked(fleet, redis) for _ in range(2)]
-    for index, label in enumerate((LOOK_CHAT, LOOK_REDIS)):
-        first, again = (sample[index] for sample in samples)
+            samples = [watched(fleet, lambda figures: figures.looks) for _ in range(2)]
+    yield from of_both(LOOK, samples)
+
+
+def looked_after() -> Iterator[Outcome]:
+    """Measure heartbeats of a process whose users say nothing, and what is told of changed logs."""
+    beats = silent(HEARTBEAT, is_cluster=False)
+    yield from of_both(BEAT, beats)
+    yield from of_both(SHARD, silent(HEARTBEAT * 10, is_cluster=True))
+    beat = [statistics.mean(sample) for sample in zip(*beats, strict=True)]
+    with ExitStack() as stack:
+        fleet = Fleet.started(
+            stack, 1, "--round", str(NEVER), "--forgets", heartbeat=HEARTBEAT * 10
+        )
+        with named(fleet):
+            fleet.greet(0, CHANGED)
+            fleet.load.ask(0, CHANGED, join("r#"))
+            fleet.load.wait(1)
+            told = [watched(fleet, lambda figures: figures.told, beat) for _ in range(2)]
+    yield from of_both(TOLD, told)
+
+
+def silent(heartbeat: float, *, is_cluster: bool) -> list[tuple[float, float]]:
+    """Watch heartbeats that find nothing, with many users; returns what a shard takes, in ns.
+
+    That is half of what both take that there are: one asks what changed, one says who is there.
+    """
+    users = affordable(IDLE)
+    with ExitStack() as stack:
+        options = "--round", str(NEVER)
+        fleet = Fleet.started(stack, 1, *options, is_cluster=is_cluster, heartbeat=heartbeat)
+        with named(fleet):
+            fleet.greet(0, users)
+            fleet.load.wait(1)
+            return [watched(fleet, lambda figures: figures.calls) for _ in range(2)]
+
+
+def of_both(labels: Sequence[str], samples: Sequence[Sequence[float]]) -> Iterator[Outcome]:
+    """Sum up what was measured twice, of the chat and of Redis."""
+    for label, (first, again) in zip(labels, zip(*samples, strict=True), strict=True):
         yield compared(label, "ns", {US: statistics.mean((first, again))}, [], again)
 
 
-def looked(fleet: Fleet, redis: Redis) -> tuple[float, float]:
-    """Watch heartbeats; returns the CPU time of chat and Redis for a look at a log, in ns."""
-    looks, before = redis.figures().looks, fleet.taken()
-    fleet.load.wait(WATCHED)
-    used, looks = fleet.taken().since(before), redis.figures().looks - looks
-    if looks < WATCHED / HEARTBEAT:
-        raise UnequalWork(f"{fleet.name} does not look at its logs")
-    return used.chat / looks * 1e9, used.redis / looks * 1e9
+def watched(
+    fleet: Fleet, counted: Callable[[Figures], int], beat: Sequence[float] = (0, 0)
+) -> tuple[float, float]:
+    """Watch a fleet in which nothing happens but heartbeats.
+
+    Args:
+        fleet: One process on Redis.
+        counted: What is looked for.
+        beat: What each of its calls of Redis takes of chat and Redis beside that, in ns.
+
+    Returns:
+        The CPU time of chat and Redis for one of what is counted, in ns.
+    """
+    assert fleet.redis is not None
+    before, used_before = fleet.redis.figures(), fleet.taken()
+    for _ in range(PATIENCE):
+        fleet.load.wait(WATCHED)
+        used, after = fleet.taken().since(used_before), fleet.redis.figures()
+        count = counted(after) - counted(before)
+        if count > 1:
+            break
+    else:
+        raise UnequalWork(f"{fleet.name} has no heartbeat")
+    chat, redis = (
+        (cpu * 1e9 - used.calls * each) / count
+        for cpu, each in zip((used.chat, used.redis), beat, strict=True)
+    )
+    return chat, redis

@@ -9,6 +9,7 @@ others, with two processes and with four. No I/O: figures of `benchmarks.engine`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -27,8 +28,14 @@ CHAT, REDIS, CALLS, RECEIVED, SENT = (
 )
 #: What the shares are of, in the order of `Point.shares`.
 SHARES = ("a post", "a call to store", "a call to read", "a reader", "a delivery")
-#: Seconds between two heartbeats of a process.
-HEARTBEAT = 2.0
+#: Seconds between two heartbeats of a process, and within which it looks at each log.
+HEARTBEAT, ROUND = 2.0, 300.0
+#: What a process does at each shard in that time: it asks what changed, and says that it is there.
+BEATS = 2
+#: Shards of a Cluster: those of rooms, and the one of names and inboxes.
+SHARDS = 65
+#: Of how many logs in each of them Redis keeps the last change.
+NOTED = 10_000
 #: How busy a core may be, so that there is room for the unforeseen.
 BUSY = 0.6
 #: Connections of a process, at most: what a core can also do in the seconds after a restart.
@@ -66,22 +73,39 @@ class Point(NamedTuple):
         return self.processes == 1 or (self.processes == 2 and self.talk.members == smallest)
 
 
+class Cpu(NamedTuple):
+    """CPU time, in ns."""
+
+    chat: float
+    redis: float
+
+
 @dataclass(frozen=True)
 class Costs:
-    """What the shares of a post take, by kind, in the units of the figures; and what is held."""
+    """What the shares of a post take, by kind, in the units of the figures; and all else.
+
+    Attributes:
+        look: At a log.
+        beat: At the one shard there is, where nothing has changed.
+        shard: The same at each of those of a Cluster.
+        told: Of a log that has changed.
+    """
 
     shares: Mapping[str, Sequence[float]]
     message: float
     user: float
     connection: float
-    look_chat: float
-    look_redis: float
+    look: Cpu
+    beat: Cpu
+    shard: Cpu
+    told: Cpu
     together: float
 
     @property
     def inboxes(self) -> int:
-        """How many inboxes one Redis has the time to look at; to two digits."""
-        return int(float(f"{BUSY * HEARTBEAT / self.look_redis * 1e9:.1e}"))
+        """How many inboxes one node has the time to look after; to two digits."""
+        each = self.look.redis / ROUND + BEATS * self.shard.redis / HEARTBEAT / CONNECTIONS
+        return int(float(f"{BUSY / each * 1e9:.1e}"))
 
     def of(self, kind: str, shares: Sequence[float]) -> float:
         """What a post takes."""
@@ -120,12 +144,10 @@ def costs(run: Run, *, all_points: bool = True) -> Costs:
     rows = {outcome.label: outcome for _, (outcome, _) in rows_of(run.tables)}
     fitted = [point for point in found if point.is_fitted or all_points]
     busiest = max(found, key=lambda point: (point.talk.rooms, point.processes, point.talk.members))
-    message, user, connection, look_chat, look_redis = (
-        rows[label].values[US]
-        for label in (
-            *(engine.MESSAGE, engine.USER, engine.MEMBER),
-            *(engine.LOOK_CHAT, engine.LOOK_REDIS),
-        )
+    value = {label: row.values[US] for label, row in rows.items() if label in engine.REST}
+    look, beat, shard, told = (
+        Cpu(*(value[label] for label in labels))
+        for labels in (engine.LOOK, engine.BEAT, engine.SHARD, engine.TOLD)
     )
     parts = [point.shares for point in fitted]
     return Costs(
@@ -133,11 +155,13 @@ def costs(run: Run, *, all_points: bool = True) -> Costs:
             kind: fit(parts, [point.figures[kind] for point in fitted])
             for kind in (CHAT, REDIS, RECEIVED, SENT)
         },
-        message,
-        user,
-        connection,
-        look_chat,
-        look_redis,
+        value[engine.MESSAGE],
+        value[engine.USER],
+        value[engine.MEMBER],
+        look,
+        beat,
+        shard,
+        told,
         together=busiest.processes / busiest.figures[CALLS],
     )
 
@@ -242,8 +266,8 @@ class Need(NamedTuple):
         readers: How many of them have members of a room.
         chat: Cores of all processes together.
         redis: Cores.
-        redis_heartbeat: What of that looks at logs in which nothing is new,
-        redis_inboxes: and what of that at inboxes.
+        redis_heartbeat: What of that is for heartbeats, and for looks at silent logs,
+        redis_inboxes: and what of that is on the node of the inboxes.
         redis_memory: Of all users.
         process_memory: Of the connections of one process.
         to_redis: A second.
@@ -264,36 +288,52 @@ class Need(NamedTuple):
     deliveries: float
 
 
-def need(costs: Costs, chat: Chat) -> Need:
+def need(costs: Costs, chat: Chat, *, is_cluster: bool = False) -> Need:
     """Reckon what a chat takes, with as many processes as it needs.
 
     More processes have to do more in all, since more of them read each post.
     """
     processes = max(1, -(-chat.connections // CONNECTIONS))
     while True:
-        found = _need(costs, chat, processes)
+        found = _need(costs, chat, processes, is_cluster=is_cluster)
         if found.chat <= BUSY * processes:
             return found
         processes = max(processes + 1, round(found.chat / BUSY))
 
 
-def _need(costs: Costs, chat: Chat, processes: int) -> Need:
+def _need(costs: Costs, chat: Chat, processes: int, *, is_cluster: bool) -> Need:
     # Of so many processes have one member and more: whoever is in a room is anywhere.
     readers = processes * (1 - (1 - 1 / processes) ** chat.members)
     parts = shares(readers, readers / costs.together, chat.members)
-    looks = (chat.connections + chat.rooms * readers) / HEARTBEAT
+    logs = chat.connections + chat.rooms * readers
+    looks = logs / ROUND
+    shard_count = SHARDS if is_cluster else 1
+    beats = processes * BEATS * shard_count / HEARTBEAT
+    beat = costs.shard if is_cluster else costs.beat
+    # Each process is told of each room in which something was said since its last heartbeat.
+    changed = chat.rooms * (1 - math.exp(-chat.rate * HEARTBEAT / chat.rooms))
+    if changed > NOTED * shard_count:  # then all logs are looked at
+        changed, looks = 0, logs / HEARTBEAT
+    told = processes * changed / HEARTBEAT
 
     def a_second(kind: str) -> float:
         return chat.rate * costs.of(kind, parts)
 
-    heartbeat = looks * costs.look_redis / 1e9
+    heartbeat = Cpu(
+        *(
+            (looks * look + beats * each + told * of_it) / 1e9
+            for look, each, of_it in zip(costs.look, beat, costs.told, strict=True)
+        )
+    )
+    inboxes = chat.connections / ROUND * costs.look.redis
+    inboxes += processes * BEATS / HEARTBEAT * beat.redis
     return Need(
         processes,
         readers,
-        a_second(CHAT) / 1e9 + looks * costs.look_chat / 1e9,
-        a_second(REDIS) / 1e9 + heartbeat,
-        heartbeat,
-        chat.connections / HEARTBEAT * costs.look_redis / 1e9,
+        a_second(CHAT) / 1e9 + heartbeat.chat,
+        a_second(REDIS) / 1e9 + heartbeat.redis,
+        heartbeat.redis,
+        inboxes / 1e9,
         chat.connections * costs.user,
         chat.connections / processes * costs.connection,
         a_second(RECEIVED),

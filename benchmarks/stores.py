@@ -32,6 +32,7 @@ from wscore.chat.backends.base import (
     Stored,
 )
 from wscore.chat.backends.database import connect
+from wscore.chat.backends.worker import Worker
 from wscore.chat.model import Name
 
 #: Posts in a batch, each in a room of its own.
@@ -73,10 +74,10 @@ class OnePage(MemoryBackend):
         self._connection = connect(path, "rwc")
         self._connection.execute("CREATE TABLE batches (last INTEGER NOT NULL)")
         self._connection.execute("INSERT INTO batches VALUES (0)")
-        self._slot = trio.CapacityLimiter(1)
+        self._worker = Worker("one page")
 
     async def write(self, batch: Sequence[Command]) -> list[Result]:
-        await trio.to_thread.run_sync(self._commit, limiter=self._slot)
+        await self._worker.run(self._commit)
         return await super().write(batch)
 
     def _commit(self) -> None:

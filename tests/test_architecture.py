@@ -63,7 +63,7 @@ THIRD_PARTY = {
     "trio": {"trio", "h11", "idna", "outcome", "python_socks"},
     "terminal": {"trio", "prompt_toolkit"},
     "examples": {"trio", "h11", "h2", "coredis"},
-    "chat": {"trio", "msgspec", "jwt", "prometheus_client", "coredis", "anyio"},
+    "chat": {"trio", "outcome", "msgspec", "jwt", "prometheus_client", "coredis", "anyio"},
     "connect": {"trio"},
 }
 

@@ -7,6 +7,7 @@ import os
 import resource
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -14,6 +15,7 @@ import trio
 from benchmarks.servers._program import HOST, announce
 from wscore.chat import ChatServer, Limits, MemoryBackend, SQLiteBackend
 from wscore.chat.backends.base import Backend, Command, PostTo, Result
+from wscore.chat.backends.worker import Worker
 
 #: Not where the system keeps files in memory: a commit has to reach the disk.
 FOLDER = Path(__file__).parents[2] / "build"
@@ -36,11 +38,11 @@ class OneSync(MemoryBackend):
         os.write(self._file, bytes(_LOG_BYTES))
         os.fsync(self._file)
         self._end = 0
-        self._slot = trio.CapacityLimiter(1)
+        self._worker = Worker("one sync")
 
     async def write(self, batch: Sequence[Command]) -> list[Result]:
         texts = "".join(command.text for command in batch if isinstance(command, PostTo)).encode()
-        await trio.to_thread.run_sync(self._sync, texts, limiter=self._slot)
+        await self._worker.run(partial(self._sync, texts))
         return await super().write(batch)
 
     def _sync(self, texts: bytes) -> None:
@@ -58,14 +60,31 @@ async def main(backend: Backend) -> None:
         announce(server.port)
 
 
-def on_redis(url: str, heartbeat: float | None) -> Backend:
+def on_redis(given: argparse.Namespace) -> Backend:
     """Make the store that several processes share; it needs the extra ``redis``."""
     from wscore.chat.backends import redis_news
     from wscore.chat.backends.redis import RedisBackend
+    from wscore.chat.backends.redis_changes import Changes, Positions
+    from wscore.chat.backends.redis_node import Reply
+    from wscore.chat.backends.redis_shards import Shard
 
-    if heartbeat is not None:
-        redis_news._HEARTBEAT = heartbeat
-    return RedisBackend(url)
+    lease = 10.0
+    if given.heartbeat is not None:
+        redis_news._HEARTBEAT = given.heartbeat
+        lease *= given.heartbeat / 2  # that of presence keeps step
+    if given.round is not None:
+        redis_news._ROUND = given.round
+    if given.forgets:
+        take = Positions.take
+
+        def take_and_forget(self: Positions, shard: Shard, reply: Reply) -> Changes:
+            known = dict(self._known)
+            changes = take(self, shard, reply)
+            self._known |= known
+            return changes
+
+        Positions.take = take_and_forget  # type: ignore[method-assign]
+    return RedisBackend(given.engine, lease=lease)
 
 
 if __name__ == "__main__":
@@ -73,13 +92,15 @@ if __name__ == "__main__":
     parser.add_argument("--memory", action="store_true", help="keep nothing on the disk")
     parser.add_argument("--one-sync", action="store_true", help="only write and sync each batch")
     parser.add_argument("--engine", help="the URL of a Redis that keeps everything")
-    parser.add_argument("--heartbeat", type=float, help="seconds until all logs are looked at")
+    parser.add_argument("--heartbeat", type=float, help="seconds between two")
+    parser.add_argument("--round", type=float, help="seconds in which each log is looked at")
+    parser.add_argument("--forgets", action="store_true", help="be told of all at each heartbeat")
     parser.add_argument("--data", type=Path, help="the database (default: a new one)")
     given = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if given.engine is not None:
-        trio.run(main, on_redis(given.engine, given.heartbeat))
+        trio.run(main, on_redis(given))
     elif given.memory:
         trio.run(main, MemoryBackend())
     elif given.data is not None:

@@ -29,6 +29,7 @@ class Figures(NamedTuple):
         calls: commands that clients sent.
         commands: all that were carried out, those of scripts too.
         looks: how often the length of a log was looked up, as whoever reads one does.
+        told: of how many changed logs it was told how far they are, where none was looked at.
         received: bytes.
         sent: bytes.
         memory: bytes that are used.
@@ -37,6 +38,7 @@ class Figures(NamedTuple):
     calls: int
     commands: int
     looks: int
+    told: int
     received: int
     sent: int
     memory: int
@@ -45,6 +47,9 @@ class Figures(NamedTuple):
 class Redis(Measured):
     """A running redis-server that writes everything to the disk before it answers.
 
+    Args:
+        is_cluster: Whether it is a Cluster, of this one node.
+
     Raises:
         RedisUnavailable: It is not installed.
         ServerError: It does not start.
@@ -52,7 +57,7 @@ class Redis(Measured):
 
     program = Program("redis-server", "", ())
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_cluster: bool = False) -> None:
         program = shutil.which("redis-server")
         if program is None:
             raise RedisUnavailable(
@@ -60,8 +65,11 @@ class Redis(Measured):
             )
         FOLDER.mkdir(exist_ok=True)
         self._folder = tempfile.TemporaryDirectory(dir=FOLDER)
-        with socket.create_server((HOST, 0)) as probe:
+        with socket.create_server((HOST, 0)) as probe, socket.create_server((HOST, 0)) as other:
             self.port: int = probe.getsockname()[1]
+            bus: int = other.getsockname()[1]
+        self._is_cluster = is_cluster
+        cluster = ["--cluster-enabled", "yes", "--cluster-port", str(bus)] if is_cluster else []
         self._asked = self._told = 0
         self._process = subprocess.Popen(
             [
@@ -69,11 +77,12 @@ class Redis(Measured):
                 *("--save", "", "--appendonly", "yes", "--appendfsync", "always"),
                 # A rewrite of the file would fall into somebody's turn.
                 *("--auto-aof-rewrite-percentage", "0"),
+                *cluster,
             ],
             stdout=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + _PATIENCE
-        while not self._listens():
+        while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise ServerError("redis-server did not start")
             time.sleep(0.01)
@@ -93,7 +102,7 @@ class Redis(Measured):
 
     @property
     def url(self) -> str:
-        return f"redis://{HOST}:{self.port}/0"
+        return f"redis://{HOST}:{self.port}" + "/0" * (not self._is_cluster)
 
     @property
     def pid(self) -> int:
@@ -114,14 +123,25 @@ class Redis(Measured):
             sum(calls.get(name, 0) for name in sent),
             sum(calls.values()),
             calls.get("xlen", 0),
+            # Each call of the script looks up one thing more.
+            calls.get("hmget", 0) - calls.get("evalsha", 0),
             int(said["total_net_input_bytes"]) - self._asked,
             int(said["total_net_output_bytes"]) - told,
             int(said["used_memory"]),
         )
 
-    def _listens(self) -> bool:
+    def _is_ready(self) -> bool:
         with socket.socket() as probe:
-            return probe.connect_ex((HOST, self.port)) == 0
+            if probe.connect_ex((HOST, self.port)) != 0:
+                return False
+            if not self._is_cluster:
+                return True
+            probe.settimeout(_PATIENCE)
+            probe.sendall(b"CLUSTER ADDSLOTSRANGE 0 16383\r\nCLUSTER INFO\r\n")
+            said = b""
+            while b"cluster_state:" not in said:
+                said += probe.recv(4096)
+            return b"cluster_state:ok" in said
 
     def _info(self) -> dict[str, str]:
         question = b"INFO everything\r\n"

@@ -270,9 +270,9 @@ async def test_a_database_that_is_locked_for_a_moment_is_waited_for(tmp_path: Pa
         await backend.write([Claim(ANNA, b"a"), OpenRoom(ROOM)])
         somebody = sqlite3.connect(path, isolation_level=None)
         somebody.execute("BEGIN IMMEDIATE")
-        asked = trio.Event()
+        asked, token = trio.Event(), trio.lowlevel.current_trio_token()
         writer(backend).set_trace_callback(
-            lambda statement: trio.from_thread.run_sync(asked.set) if "BEGIN" in statement else None
+            lambda statement: token.run_sync_soon(asked.set) if "BEGIN" in statement else None
         )
         nursery.start_soon(backend.write, [post("1")])
         await asked.wait()

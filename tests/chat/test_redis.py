@@ -312,11 +312,15 @@ async def test_flushall(tmp_path: Path) -> None:
 
 
 async def test_a_log_that_is_damaged_begins_anew(redis: RedisServer, tmp_path: Path) -> None:
+    """Whoever uses it first finds it, and the others hear of that."""
     async with process(redis.url, tmp_path) as one, process(redis.url, tmp_path) as two:
         epochs = await one.begin()
         await one.do(post("1"))
         await one.do(SendTo("anna", "bob", "x", "1", 1000))
         redis.ask("DEL", f"{{{tmp_path}}}:stream:room:room")
+        refused = await one.do(post("lost"))
+        assert isinstance(refused, Refused)
+        assert refused.code == "unavailable"
         for each in one, two:
             await until(lambda each=each: each.lost == [LOG])  # type: ignore[misc]
         after = await one.begin()

@@ -165,9 +165,9 @@ def _findings(connection: sqlite3.Connection) -> Iterator[str]:
     if found < schema.VERSION:
         yield f"its schema is {found}; serve it once, so that it becomes {schema.VERSION}"
         return
-    for (line,) in connection.execute("PRAGMA integrity_check"):
-        if line != "ok":
-            yield f"SQLite: {line}"
+    for (lines,) in connection.execute("PRAGMA integrity_check"):
+        if lines != "ok":
+            yield from (f"SQLite: {line}" for line in lines.splitlines())
     differences = list(_schema_differences(connection))
     yield from differences
     if differences:

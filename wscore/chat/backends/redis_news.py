@@ -2,8 +2,12 @@
 
 Imports the ``redis`` modules below. Redis says on a channel for each log that it has a new entry,
 or who is in the room has changed; this only says when to look. What is announced is read from the
-log itself, from the last announced offset on, and a heartbeat looks at every followed log, too: a
-wake-up that was lost, or a subscription that is down, costs some seconds and no entry.
+log itself, from the last announced offset on. A heartbeat asks each shard which logs changed since
+the last one, whatever was said of them: a wake-up that was lost, or a subscription that is down,
+costs some seconds and no entry. Where the shard cannot say, all followed logs there are looked at.
+
+That rests on every change being noted. So each log is looked at in a long *round*, too, however
+silent it is: that finds what was changed by other hands than the script's.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import trio
@@ -20,29 +25,40 @@ from coredis.patterns.pubsub import PubSub
 from wscore.chat.model import Entry, Head, Log, parse_name
 
 from .base import Listener, Unavailable
+from .redis_changes import Change, Positions
 from .redis_elsewhere import Elsewhere
 from .redis_link import Asked, Link
 from .redis_node import Reply
 from .redis_presence import Presence
-from .redis_shards import log_of
+from .redis_shards import Shard, log_of
 
 logger = logging.getLogger("wscore.chat")
 
 _HEARTBEAT = 2.0
+_ROUND = 300.0
+"""Seconds within which each followed log is looked at, whatever is said of changes."""
 _PAUSE = 0.5
 """Before the next try to subscribe."""
 _PAGE = 200
 """How many entries of a log are read at a time."""
 _SUBSCRIBED_TOGETHER = 1000
+_DUE_TOGETHER = 200
+_LATER_TOGETHER = 50
+"""Of how many logs that may wait news is asked together, beside those that may not."""
 
 
 @dataclass(slots=True, eq=False)
 class Followed:
-    """A log that is followed, and how far it was announced; no epoch: its head was not seen yet."""
+    """A log that is followed, and how far it was announced; no epoch: its head was not seen yet.
+
+    Attributes:
+        is_doubtful: whether there may be more than the head that will be seen.
+    """
 
     epoch: str | None = None
     offset: int = 0
     name: str = ""
+    is_doubtful: bool = False
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
 
 
@@ -64,7 +80,12 @@ class News:
         self._process = process
         self._listener: Listener | None = None
         self._logs: dict[Log, Followed] = {}
+        self._positions = Positions()
         self._due: dict[Log, float] = {}  # which to look at, if not announced so far meanwhile
+        self._later: dict[Log, None] = {}  # which to look at beside these
+        self._failed: dict[Log, None] = {}  # and with the next heartbeat
+        self._round: list[Log] = []  # which to look at until it is over
+        self._turns = 0.0
         self._arrival = trio.Event()
         self._changed = trio.Event()
 
@@ -112,6 +133,11 @@ class News:
             followed.epoch, followed.offset = head
             followed.elsewhere = Elsewhere()
             self._presence.repeat(log)
+            if followed.is_doubtful:
+                followed.is_doubtful = False
+                self._look([log])
+        elif head.epoch != followed.epoch:
+            self._look([log])
         elif head.offset > followed.offset:
             self.wake(log, head.offset)
         if elsewhere and head.epoch == followed.epoch:
@@ -139,6 +165,11 @@ class News:
             self._due[log] = max(offset, self._due.get(log, 0))
         self._arrival.set()
 
+    def _look_later(self, logs: Iterable[Log]) -> None:
+        self._later |= dict.fromkeys(logs)
+        if self._later:
+            self._arrival.set()
+
     # --- Reading ----------------------------------------------------------------------------
 
     def questions(self, logs: Iterable[Log], limit: int = _PAGE) -> list[Question]:
@@ -146,10 +177,15 @@ class News:
         found: list[Question] = []
         for log in logs:
             followed = self._logs.get(log)
-            if followed is not None and followed.epoch is not None:
+            if followed is None:
+                continue
+            if followed.epoch is None:
+                followed.is_doubtful = True  # the head may be on its way, and be behind
+            else:
                 version = followed.elsewhere.version
                 since = "" if version is None else str(version)
-                place = str(followed.offset + 1), str(limit), self._process, since
+                first = str(followed.offset + 1)
+                place = first, str(limit), self._process, since, followed.epoch
                 asked = self._link.shards.of(log), ["news", *log, *place]
                 found.append((log, followed, asked))
         return found
@@ -163,12 +199,14 @@ class News:
             if self._logs.get(log) is not followed or followed.epoch is None:
                 continue
             if isinstance(reply, Unavailable):
-                logger.debug("no news: %s", reply)  # the heartbeat comes back to it
+                logger.debug("no news: %s", reply)
+                self._failed[log] = None
                 continue
             page = parse_page(reply)
             if page is None or page.epoch != followed.epoch or page.start > followed.offset + 1:
                 # Another epoch, or trimmed further than we are: nobody can go on from here.
                 followed.epoch = None
+                followed.is_doubtful = True  # a head of before may be on its way
                 lost.append(log)
                 continue
             news = [entry for entry in page.entries if entry.offset > followed.offset]
@@ -187,6 +225,8 @@ class News:
     async def run(self, listener: Listener) -> None:
         """Announce until cancelled."""
         self._listener = listener
+        # What the last run was told and did not come to is told again.
+        self._positions = Positions()
         await self._link.known.wait()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._catch_up)
@@ -196,19 +236,60 @@ class News:
     async def _catch_up(self) -> None:
         while True:
             await self._arrival.wait()
-            self._arrival = trio.Event()
             await trio.lowlevel.checkpoint()  # a write may be about to bring the same
-            due, self._due = self._due, {}
+            due = self._portion()
+            if not self._due and not self._later:
+                self._arrival = trio.Event()
             asked = self.questions(due)
             questions = [each for each in asked if each[1].offset < due[each[0]]]
-            commands = [command for _, _, command in questions]
-            replies = await self._link.read(commands or [(self._link.shards.main, ["ping"])])
-            self.take(questions, replies[: len(questions)])
+            self.take(questions, await self._link.read([command for _, _, command in questions]))
+
+    def _portion(self) -> dict[Log, float]:
+        """Take what to look at next: those that may wait beside the others, but never before."""
+        later = [*islice(self._later, _LATER_TOGETHER)]
+        due = [*islice(self._due, _DUE_TOGETHER)]
+        for log in later:
+            del self._later[log]
+        return {log: self._due.pop(log) for log in due} | dict.fromkeys(later, math.inf)
 
     async def _beat(self) -> None:
         while True:
+            await self._ask_for_changes()
+            self._look_around()
             await trio.sleep(_HEARTBEAT)
-            self._look(self._logs)  # if there is none, Redis is asked all the same
+
+    async def _ask_for_changes(self) -> None:
+        failed, self._failed = self._failed, {}
+        self._look_later(failed)
+        shards = self._link.shards.all()
+        unknown: set[Shard] = set()
+        while shards:
+            asked = [self._positions.question(shard) for shard in shards]
+            rest: list[Shard] = []
+            for shard, reply in zip(shards, await self._link.read(asked), strict=True):
+                if isinstance(reply, Unavailable):
+                    continue  # its position stays
+                changes = self._positions.take(shard, reply)
+                if changes.logs is None:
+                    unknown.add(shard)
+                else:
+                    for change in changes.logs:
+                        self._heard(change)
+                if changes.is_more:
+                    rest.append(shard)
+            shards = rest
+        if unknown:
+            of = self._link.shards.of
+            self._look_later([log for log in self._logs if of(log) in unknown])
+
+    def _look_around(self) -> None:
+        """Look at a part of all logs, so that each has its turn in a round."""
+        if not self._round:
+            self._round = list(self._logs)
+        self._turns += len(self._logs) * _HEARTBEAT / _ROUND
+        for _ in range(min(int(self._turns), len(self._round))):
+            self._look_later([self._round.pop()])
+        self._turns %= 1
 
     # --- Wake-ups ---------------------------------------------------------------------------
 
@@ -236,19 +317,23 @@ class News:
             return
         log = log_of(channel.decode())
         first, second, third = data.decode().split(":", 2)
-        followed = self._logs.get(log)
-        if followed is None:
+        if log not in self._logs:
             return
         if first == "typing":
             user = parse_name(third)
             if second != self._process and user is not None and self._listener is not None:
                 self._listener.typing(log, user)
-        elif (
-            followed.epoch is not None
-            and first == followed.epoch
-            and followed.elsewhere.version in (None, int(third))
-        ):
-            self.wake(log, int(second))
+        else:
+            self._heard(Change(log, first, int(second), int(third)))
+
+    def _heard(self, change: Change) -> None:
+        log = change.log
+        followed = self._logs.get(log)
+        if followed is None:
+            return
+        is_present_known = followed.elsewhere.version in (None, change.version)
+        if change.epoch == followed.epoch and is_present_known:
+            self.wake(log, change.offset)
         else:
             self._look([log])
 
@@ -260,7 +345,8 @@ class News:
             wanted = set(self._logs)
             for some in _portions(wanted - subscribed):
                 await subscriber.subscribe(*map(self._link.shards.channel, some))
-                self._look(some)  # what came before the subscription
+                # What came before the subscription, or, with a head on its way, with a heartbeat.
+                self._look_later(log for log in some if self.epoch(log))
             for some in _portions(subscribed - wanted):
                 await subscriber.unsubscribe(*map(self._link.shards.channel, some))
             subscribed = wanted

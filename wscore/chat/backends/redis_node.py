@@ -222,10 +222,13 @@ class Node:
         if not shards:
             return {}
         kept = b"1" if (await durability(client)).keeps_all else b"0"
-        async with client.pipeline(transaction=False) as pipeline:
+        async with client.pipeline(transaction=False, raise_on_error=False) as pipeline:
             for shard in shards:
                 pipeline.eval(ENTER, keys=[shard.life], args=[kept, secrets.token_hex(8)])
         runs: Any = pipeline.results
+        for run in runs:
+            if isinstance(run, Exception):  # which the pipeline would raise with all of the script
+                raise run
         scripts = {
             shard: shard.script(run.decode()) for shard, run in zip(shards, runs, strict=True)
         }

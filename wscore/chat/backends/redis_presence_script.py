@@ -67,6 +67,7 @@ local function change(log, key, what)
     redis.call('ZADD', P .. 'crowds', crowd, key)
   end
   if crowd <= CROWD then news[log.name] = log end
+  changed[log.name] = log
 end
 
 local function discount(key, user)

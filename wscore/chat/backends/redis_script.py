@@ -1,7 +1,7 @@
 """What Redis does in one piece: the script through which everything is read and written.
 
-Imports `redis_presence_script`. One call carries any number of commands and is atomic: either all
-of them took effect, or, where the script is not loaded, none. Beside what it is asked, it looks
+Imports the other ``script`` modules. One call carries any number of commands and is atomic: either
+all of them took effect, or, where the script is not loaded, none. Beside what it is asked, it looks
 after epochs:
 
 * ``life`` is a name for this life of a shard's data, given by `ENTER`. A log that was last touched
@@ -11,28 +11,40 @@ after epochs:
 All keys of a shard carry one hash tag and so lie on one node. Inboxes and names share a shard, as a
 direct message goes to two inboxes, any two, in one piece; see `redis_shards` for rooms.
 
-Keys, after the tag: ``life`` (hash: life, run); of a log ``log:KIND:KEY`` (hash: name, secret,
-life, epoch, start, last, version), ``stream:...`` (its entries, with ids ``OFFSET-0``), ``ids:...``
-(hash: by ``SENDER:ID`` what is remembered of a message, as ``OFFSET:TIME:DIGEST:TO``) and
-``forget:...`` (when to forget those whose entry is trimmed); ``made:KIND`` (sorted set of logs by
-age), ``sequence`` (how many were made), ``touched`` (rooms by the time of their last entry), and
-those of `redis_presence_script`. On the channel ``news:KIND:KEY`` is said how far a log is.
+Keys, after the tag: ``life`` (hash: life, run, before, format); of a log ``log:KIND:KEY`` (hash:
+name, secret, life, epoch, start, last, version), ``stream:...`` (its entries, with ids
+``OFFSET-0``), ``ids:...`` (hash: by ``SENDER:ID`` what is remembered of a message, as
+``OFFSET:TIME:DIGEST:TO``) and ``forget:...`` (when to forget those whose entry is trimmed);
+``made:KIND`` (sorted set of logs by age), ``sequence`` (how many were made), ``touched`` (rooms by
+the time of their last entry), and those of `redis_presence_script` and `redis_changes_script`. On
+the channel ``news:KIND:KEY`` is said how far a log is.
 """
 
+from .redis_changes_script import CHANGES, CHANGES_COMMANDS
 from .redis_presence_script import PRESENCE, PRESENCE_COMMANDS
 
 ENTER = """
 -- KEYS: life. ARGV: whether this server lost nothing when it started, a new name.
+local FORMAT = '2'  -- of the keys, and what is written to them: others must not work with these
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 -- Changes when a replica is made the primary; nothing but zeros where that never was.
 local before = string.match(redis.call('INFO', 'replication'), 'master_replid2:(%x+)') or ''
-local found = redis.call('HMGET', KEYS[1], 'life', 'run', 'before')
+local found = redis.call('HMGET', KEYS[1], 'life', 'run', 'before', 'format')
+if found[4] and found[4] ~= FORMAT then
+  return redis.error_reply('FORMAT the data is of another version of wscore: format ' .. found[4]
+                           .. ', not ' .. FORMAT)
+end
 local was_never = string.match(before, '^0*$')
 local is_same = found[2] == run and (was_never or found[3] == before)
 local life = found[1]
 if not life or not (is_same or ARGV[1] == '1') then life = ARGV[2] end
+if life ~= found[1] then
+  local P = string.sub(KEYS[1], 1, -5)
+  redis.call('DEL', P .. 'changed', P .. 'marks')
+  redis.call('HDEL', KEYS[1], 'changes', 'forgotten')
+end
 -- Also where nothing is new: a replica must not pass for the primary.
-redis.call('HSET', KEYS[1], 'life', life, 'run', run, 'before', before)
+redis.call('HSET', KEYS[1], 'life', life, 'run', run, 'before', before, 'format', FORMAT)
 return run
 """
 """Begins a life, where there is none or where the server may have lost the end of the last one.
@@ -45,9 +57,12 @@ CHAT = (
     """
 -- KEYS: life. ARGV: a random seed, then each command as a MessagePack array.
 local P = string.sub(KEYS[1], 1, -5)
-local life, run_of_life = unpack(redis.call('HMGET', KEYS[1], 'life', 'run'))
+local life, run_of_life, last_change, forgotten =
+  unpack(redis.call('HMGET', KEYS[1], 'life', 'run', 'changes', 'forgotten'))
 if not life then return redis.error_reply('NOLIFE the data is gone') end
 if run_of_life ~= RUN then return redis.error_reply('NOLIFE another one served it') end
+
+last_change, forgotten = tonumber(last_change or 0), tonumber(forgotten or 0)
 
 local renewed = 0
 local function fresh()
@@ -57,15 +72,23 @@ end
 
 local function int(number) return string.format('%.0f', number) end
 
-local news = {}  -- of which logs there are, by name
+local news = {}  -- which logs to tell of at once, by name; all of them have changed
 
 local function drop(name)
   redis.call('DEL', P .. 'stream:' .. name, P .. 'ids:' .. name, P .. 'forget:' .. name)
 end
 
 """
+    + CHANGES
     + PRESENCE
     + """
+local function renew(kind, key, log)
+  log.epoch, log.version = fresh(), 0
+  redis.call('HSET', log.at, 'start', int(log.start), 'last', int(log.last), 'epoch', log.epoch,
+             'life', life, 'version', 0)
+  if kind == 'room' then forget_present(key) end
+end
+
 local function look(kind, key)
   local name = kind .. ':' .. key
   local at = P .. 'log:' .. name
@@ -77,15 +100,11 @@ local function look(kind, key)
   local held = redis.call('XLEN', P .. 'stream:' .. name)
   if held ~= log.last - log.start + 1 then
     drop(name)
-    log.start, log.last, log.epoch = 1, 0, fresh()
+    log.start, log.last = 1, 0
+    renew(kind, key, log)
+    changed[name] = log
   elseif m[6] ~= life then
-    log.epoch = fresh()
-  end
-  if log.epoch ~= m[1] then
-    log.version = 0
-    redis.call('HSET', at, 'start', int(log.start), 'last', int(log.last), 'epoch', log.epoch,
-               'life', life, 'version', 0)
-    if kind == 'room' then forget_present(key) end
+    renew(kind, key, log)  -- of a new life all are told anyway
   end
   return log
 end
@@ -113,6 +132,7 @@ local function append(log, sender, from, to, totext, text, id, time, digest)
   redis.call('HSET', P .. 'ids:' .. log.name, sender .. ':' .. id,
              offset .. ':' .. time .. ':' .. digest .. ':' .. to)
   news[log.name] = log
+  changed[log.name] = log
 end
 
 local function before(log, sender, to, id, digest)
@@ -199,9 +219,14 @@ function run.read(kind, key, first, last, limit, newest)
   return log and page(log, first, last, limit, newest) or {'lost'}
 end
 
-function run.news(kind, key, first, limit, process, since)
+function run.news(kind, key, first, limit, process, since, epoch)
   local log = look(kind, key)
   if not log then return {'lost'} end
+  -- Who asks has seen what is not here: it was put back to an older state.
+  if epoch == log.epoch and tonumber(first) > log.last + 1 then
+    renew(kind, key, log)
+    changed[log.name] = log
+  end
   local found = page(log, first, '+', limit, '0')
   if kind == 'room' then found[6] = elsewhere(log, key, process, since) end
   return found
@@ -302,6 +327,7 @@ end
 
 """
     + PRESENCE_COMMANDS
+    + CHANGES_COMMANDS
     + """
 local results = {}
 for index = 2, #ARGV do
@@ -312,6 +338,7 @@ for name, log in pairs(news) do
   redis.call('PUBLISH', P .. 'news:' .. name,
              log.epoch .. ':' .. int(log.last) .. ':' .. int(log.version))
 end
+record()
 return results
 """
 )

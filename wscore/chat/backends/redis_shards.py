@@ -105,7 +105,7 @@ class Shards:
         return f"{self.of(log).prefix}news:{log.kind}:{log.key}"
 
 
-def log_of(channel: str) -> Log:
-    """The log that a channel of `Shards.channel` is of."""
-    kind, key = channel.rsplit(":", 2)[1:]
+def log_of(name: str) -> Log:
+    """The log of a ``KIND:KEY``, whatever is before it, as in `Shards.channel`."""
+    kind, key = name.split(":")[-2:]
     return Log("room" if kind == "room" else "inbox", key)

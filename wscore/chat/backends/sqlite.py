@@ -17,6 +17,7 @@ import sqlite3
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +33,7 @@ from .recent import NEWEST, Recent
 from .retention import Retention, looked_after, wall_clock
 from .transaction import Rows, Transaction
 from .trimming import Trimmer
+from .worker import Worker
 
 logger = logging.getLogger("wscore.chat")
 
@@ -106,8 +108,8 @@ class SQLiteBackend(Alone):
         self._trimmer = Trimmer(Retention(keep_messages, keep_days, clock))
         self._new_epochs = new_epochs
         self._listener: base.Listener | None = None
-        # The thread that has the slot may touch what follows it.
-        self._write_slot = trio.CapacityLimiter(1)
+        # This thread only may touch what follows it.
+        self._writing = Worker("wscore.chat: writing")
         self._database: Database | None = None
         self._known = Rows()
         self._recent = Recent()
@@ -116,7 +118,7 @@ class SQLiteBackend(Alone):
         self._was_read_only = False
         self._doubts: dict[Log, int] = {}  # where logs end, if the commit that failed is not there
         self._news: deque[Sequence[tuple[Log, Entry]] | Database] = deque()
-        self._read_slot = trio.CapacityLimiter(1)
+        self._reading = Worker("wscore.chat: reading")
         self._reader: sqlite3.Connection | None = None
         self._reader_of: Database | None = None
         # What the listener knows of.
@@ -127,16 +129,19 @@ class SQLiteBackend(Alone):
         """See `base.Backend.open`."""
         self._listener = listener
         try:
-            await trio.to_thread.run_sync(self._open, limiter=self._write_slot)
+            await self._writing.run(self._open)
             self._served = self._database
             async with looked_after(self._trim):
                 yield
         finally:
             self._served = None
-            closing = (self._close_reader, self._read_slot), (self._close, self._write_slot)
-            for close, slot in closing:
-                with trio.move_on_after(_CLOSE_SECONDS, shield=True):
-                    await trio.to_thread.run_sync(close, limiter=slot, abandon_on_cancel=True)
+            closing = (self._close_reader, self._reading), (self._close, self._writing)
+            for close, worker in closing:
+                try:
+                    with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+                        await worker.run(close)
+                finally:
+                    worker.stop()
 
     def _open(self) -> None:
         self._database = Database(self._path, create=True, renew=self._new_epochs)
@@ -168,13 +173,9 @@ class SQLiteBackend(Alone):
         if self._was_read_only:
             # All connections of a process share SQLite's view of the file; with one that was
             # opened while the disk was read-only, it would stay so for the writer.
-            await trio.to_thread.run_sync(
-                self._close_reader, limiter=self._read_slot, abandon_on_cancel=True
-            )
+            await self._reading.run(self._close_reader)
         try:
-            return await trio.to_thread.run_sync(
-                self._commit, batch, limiter=self._write_slot, abandon_on_cancel=True
-            )
+            return await self._writing.run(partial(self._commit, batch))
         finally:
             self._tell()
 
@@ -275,9 +276,7 @@ class SQLiteBackend(Alone):
 
     async def _trim(self) -> bool:
         try:
-            return await trio.to_thread.run_sync(
-                self._trim_step, limiter=self._write_slot, abandon_on_cancel=True
-            )
+            return await self._writing.run(self._trim_step)
         except Unavailable as error:
             logger.error("nothing could be trimmed: %s", error)
             return False
@@ -298,9 +297,7 @@ class SQLiteBackend(Alone):
         database = self._served
         assert database is not None, "the store is not open"
         try:
-            return await trio.to_thread.run_sync(
-                self._query, query, database, limiter=self._read_slot, abandon_on_cancel=True
-            )
+            return await self._reading.run(partial(self._query, query, database))
         except _Moved:
             await self.write([])  # finds that, too, and acts on it
             raise
