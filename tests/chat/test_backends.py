@@ -60,7 +60,8 @@ def make(kind: str, path: Path, max_rooms: int = 100, max_users: int = 100) -> B
     if kind == "memory":
         return MemoryBackend(max_rooms=max_rooms, max_users=max_users)
     if kind.startswith("redis:"):
-        return RedisBackend(kind, prefix=str(path), max_rooms=max_rooms, max_users=max_users)
+        many = {"max_rooms": max_rooms, "max_users": max_users}
+        return RedisBackend(kind, prefix=str(path), timeout=60, **many)
     return SQLiteBackend(path / "chat.db", max_rooms=max_rooms, max_users=max_users)
 
 
