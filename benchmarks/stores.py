@@ -11,8 +11,8 @@ from __future__ import annotations
 import gc
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
 
@@ -75,6 +75,15 @@ class OnePage(MemoryBackend):
         self._connection.execute("CREATE TABLE batches (last INTEGER NOT NULL)")
         self._connection.execute("INSERT INTO batches VALUES (0)")
         self._worker = Worker("one page")
+
+    @asynccontextmanager
+    async def open(self, listener: Listener) -> AsyncGenerator[None]:
+        async with super().open(listener):
+            try:
+                yield
+            finally:
+                self._worker.stop()
+                self._connection.close()
 
     async def write(self, batch: Sequence[Command]) -> list[Result]:
         await self._worker.run(self._commit)

@@ -6,7 +6,8 @@ import argparse
 import os
 import resource
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import trio
 
 from benchmarks.servers._program import HOST, announce
 from wscore.chat import ChatServer, Limits, MemoryBackend, SQLiteBackend
-from wscore.chat.backends.base import Backend, Command, PostTo, Result
+from wscore.chat.backends.base import Backend, Command, Listener, PostTo, Result
 from wscore.chat.backends.worker import Worker
 
 #: Not where the system keeps files in memory: a commit has to reach the disk.
@@ -39,6 +40,15 @@ class OneSync(MemoryBackend):
         os.fsync(self._file)
         self._end = 0
         self._worker = Worker("one sync")
+
+    @asynccontextmanager
+    async def open(self, listener: Listener) -> AsyncGenerator[None]:
+        async with super().open(listener):
+            try:
+                yield
+            finally:
+                self._worker.stop()
+                os.close(self._file)
 
     async def write(self, batch: Sequence[Command]) -> list[Result]:
         texts = "".join(command.text for command in batch if isinstance(command, PostTo)).encode()

@@ -102,7 +102,8 @@ class Websockets(Client):
         await self._ws.close(code, reason)
 
     async def wait_closed(self) -> tuple[int, str]:
-        await self._ws.wait_closed()
+        async with asyncio.timeout(SECONDS):
+            await self._ws.wait_closed()
         return self._ws.close_code, self._ws.close_reason
 
     @classmethod

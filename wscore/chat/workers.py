@@ -82,12 +82,12 @@ def supervise(count: int, work: Callable[[Place], int]) -> int:
             is_stopping = True
             _tell(running)
         ended = _ended(running)
-        running -= {pid for pid, _ in ended}  # these ids may be somebody else's by now
-        for pid, status in ended:
-            if not is_stopping and pid == first and status in (1, 2):
-                is_stopping, result = True, status
-                _tell(running)
-            elif not is_stopping:
+        running -= ended.keys()  # these ids may be somebody else's by now
+        if not is_stopping and ended.get(first) in (1, 2):
+            is_stopping, result = True, ended[first]
+            _tell(running)
+        if not is_stopping:
+            for pid, status in ended.items():
                 logger.error("process %d ended with %d; there will be another", pid, status)
         if not is_stopping and caught is None:
             running |= {_start(work, lifeline) for _ in range(count - len(running))}
@@ -119,11 +119,11 @@ def _tell(pids: set[int]) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
-def _ended(running: set[int]) -> list[tuple[int, int]]:
+def _ended(running: set[int]) -> dict[int, int]:
     """Those that ended since, with their exit status; negative: by a signal."""
-    found = []
+    found = {}
     for pid in running:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
-            found.append((pid, os.waitstatus_to_exitcode(status)))
+            found[pid] = os.waitstatus_to_exitcode(status)
     return found

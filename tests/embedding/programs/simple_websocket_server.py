@@ -13,6 +13,8 @@ from werkzeug.serving import make_server
 
 app = flask.Flask(__name__)
 
+# A route that returns before the library's thread has read the peer's Close shares the socket with
+# it: Flask's server reads what is left, too, and whoever of the two gets nothing waits for ever.
 #: Why each connection ended, as the application was told.
 ENDED: list[tuple[int, str]] = []
 
@@ -40,6 +42,7 @@ def close() -> str:
     ws = accept()
     ws.receive()
     ws.close(4001, "enough")
+    ws.thread.join()
     return ""
 
 
@@ -49,6 +52,7 @@ def ping() -> str:
     ws = accept(ping_interval=1)
     with suppress(simple_websocket.ConnectionClosed):
         ws.receive()
+    ws.thread.join()
     return ""
 
 
@@ -68,6 +72,7 @@ def ended() -> str:
     ws = accept()
     ws.send(json.dumps(ENDED))
     ws.close()
+    ws.thread.join()
     return ""
 
 
