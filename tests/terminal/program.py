@@ -8,7 +8,8 @@ import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -20,7 +21,7 @@ if sys.platform != "win32":
     import pty
     import termios
 
-_SECONDS = 30
+_SECONDS = 90
 _CURSOR_QUESTION, _CURSOR_ANSWER = b"\x1b[6n", b"\x1b[1;1R"
 _WINDOW = struct.pack("HHHH", 30, 120, 0, 0)
 # What prompt_toolkit and our own colours send: CSI and OSC sequences, and two-character escapes.
@@ -139,23 +140,61 @@ async def on_terminal(
 class Result:
     """What a program between pipes did."""
 
-    def __init__(self, status: int, out: bytes, err: bytes) -> None:
+    def __init__(self, status: int, out: bytes | bytearray, err: bytes | bytearray) -> None:
         self.status = status
         self.out = out.decode()
         self.err = err.decode()
 
 
 async def in_pipe(
-    module: str, *arguments: str, state: Path, input: bytes = b"", **variables: str
+    module: str,
+    *arguments: str,
+    state: Path,
+    input: bytes = b"",
+    until: str = "",
+    then: bytes = b"",
+    **variables: str,
 ) -> Result:
-    """Run a program between pipes, to its end."""
+    """Run a program between pipes, to its end.
+
+    Its input goes on when it has written the text ``until``, with ``then``, and ends behind that.
+    """
+    out, err = bytearray(), bytearray()
+    written = trio.Event()
+
+    async def collect(stream: trio.abc.ReceiveStream, found: bytearray) -> None:
+        async for data in stream:
+            found += data
+            if until.encode() in out:
+                written.set()
+        written.set()  # it has ended without
+
+    async def type(stream: trio.abc.SendStream) -> None:
+        async with stream:
+            with suppress(trio.BrokenResourceError):  # it may have heard enough
+                await stream.send_all(input)
+                if until:
+                    await written.wait()
+                await stream.send_all(then)
+
     with trio.fail_after(_SECONDS):
-        done = await trio.run_process(
-            [sys.executable, "-m", module, *arguments],
-            stdin=input,
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            env=environment(state, **variables),
-        )
-    return Result(done.returncode, done.stdout, done.stderr)
+        async with trio.open_nursery() as nursery:
+            process: trio.Process = await nursery.start(
+                partial(
+                    trio.run_process,
+                    [sys.executable, "-m", module, *arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    check=False,
+                    env=environment(state, **variables),
+                )
+            )
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            nursery.start_soon(type, process.stdin)
+            nursery.start_soon(collect, process.stdout, out)
+            nursery.start_soon(collect, process.stderr, err)
+    assert process.returncode is not None
+    return Result(process.returncode, out, err)

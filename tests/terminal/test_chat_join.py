@@ -134,7 +134,7 @@ async def test_what_others_say_never_acts_on_the_terminal(site: Site, tmp_path: 
         await bela.join("lobby")
         await bela.post("lobby", evil)
         arguments = (site.url, "lobby", "--user", "Anna", "--wait", "0.3")
-        done = await in_pipe(MODULE, *arguments, state=tmp_path)
+        done = await in_pipe(MODULE, *arguments, state=tmp_path, until="next: line")
         assert hostile(done.out) == {"\n"}
         assert done.out.endswith("Bela: \\e[2J\\u202eevil\\x9b31m\\nnext: line\\x07\n")
         async with on_terminal(

@@ -78,7 +78,8 @@ def hostile(text: str) -> set[str]:
 
 
 async def test_lines_of_a_pipe_are_sent_and_answers_printed(url: str, tmp_path: Path) -> None:
-    done = await in_pipe(MODULE, url, state=tmp_path, input="hi\n\n//slash\nünï".encode())
+    lines = "hi\n\n//slash\nünï".encode()
+    done = await in_pipe(MODULE, "--wait", "5", url, state=tmp_path, input=lines)
     assert done.out == "hi\n\n/slash\nünï\n"
     assert (done.status, done.err) == (0, "")
 
@@ -86,7 +87,7 @@ async def test_lines_of_a_pipe_are_sent_and_answers_printed(url: str, tmp_path: 
 async def test_a_file_is_sent_like_a_pipe(url: str, tmp_path: Path) -> None:
     file = tmp_path / "input"
     file.write_text("one\ntwo\n")
-    shell = f'exec "$0" -m {MODULE} {url} < {file}'
+    shell = f'exec "$0" -m {MODULE} --wait 5 {url} < {file}'
     done = await trio.run_process(
         ["sh", "-c", shell, sys.executable], capture_stdout=True, env=environment(tmp_path)
     )
@@ -124,8 +125,10 @@ async def test_verbose_shows_the_handshake_and_each_frame(url: str, tmp_path: Pa
 
 
 async def test_commands_work_in_a_pipe(url: str, tmp_path: Path) -> None:
-    lines = b"/binary 00ff\n/ping hey\n/close 4000 bye\nnever sent\n"
-    done = await in_pipe(MODULE, "-v", url, state=tmp_path, input=lines)
+    first, last = b"/binary 00ff\n/ping hey\n", b"/close 4000 bye\nnever sent\n"
+    done = await in_pipe(
+        MODULE, "-v", url, state=tmp_path, input=first, until="00000000  00 ff", then=last
+    )
     assert "→ binary 2 bytes" in done.err
     assert "→ ping 3 bytes 'hey'" in done.err
     assert "→ close 4000 'bye'" in done.err
@@ -149,7 +152,7 @@ async def test_commands_work_in_a_pipe(url: str, tmp_path: Path) -> None:
 async def test_a_wrong_line_is_said_and_the_next_one_sent(
     url: str, tmp_path: Path, line: bytes, complaint: str
 ) -> None:
-    done = await in_pipe(MODULE, url, state=tmp_path, input=line + b"\nhi\n")
+    done = await in_pipe(MODULE, url, state=tmp_path, input=line + b"\nhi\n", until="hi")
     assert complaint in done.err
     assert done.out == "hi\n"
     assert done.status == 1
@@ -193,7 +196,7 @@ async def test_messages_are_compressed_where_both_want_it(
     server = await nursery.start(serve)
     url = f"ws://127.0.0.1:{server.port}/"
     line = b"again and again and again\n"
-    done = await in_pipe(MODULE, "-v", "--compress", url, state=tmp_path, input=line)
+    done = await in_pipe(MODULE, "-v", "--compress", url, state=tmp_path, input=line, until="again")
     assert "→ text (compressed)" in done.err
     assert "← text (compressed)" in done.err
     assert done.out.encode() == line
