@@ -11,15 +11,15 @@ from __future__ import annotations
 import gc
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
 
 import trio
 
 from benchmarks._harness import US, Contender, Outcome, Row, Timing, UnequalWork, outcome_of
-from benchmarks.servers.chat_wscore import FOLDER, OneSync
+from benchmarks.servers.chat_wscore import FOLDER, BesideThread, OneSync
 from wscore.chat import MemoryBackend, SQLiteBackend
 from wscore.chat.backends.base import (
     Backend,
@@ -32,7 +32,6 @@ from wscore.chat.backends.base import (
     Stored,
 )
 from wscore.chat.backends.database import connect
-from wscore.chat.backends.worker import Worker
 from wscore.chat.model import Name
 
 #: Posts in a batch, each in a room of its own.
@@ -66,24 +65,15 @@ class Nobody(Listener):
         """Nobody wants to hear of it."""
 
 
-class OnePage(MemoryBackend):
+class OnePage(BesideThread):
     """What SQLite takes for any transaction at all: a thread changes a row and commits."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
+        super().__init__("one page")
         self._connection = connect(path, "rwc")
+        self._held.callback(self._connection.close)
         self._connection.execute("CREATE TABLE batches (last INTEGER NOT NULL)")
         self._connection.execute("INSERT INTO batches VALUES (0)")
-        self._worker = Worker("one page")
-
-    @asynccontextmanager
-    async def open(self, listener: Listener) -> AsyncGenerator[None]:
-        async with super().open(listener):
-            try:
-                yield
-            finally:
-                self._worker.stop()
-                self._connection.close()
 
     async def write(self, batch: Sequence[Command]) -> list[Result]:
         await self._worker.run(self._commit)

@@ -7,7 +7,7 @@ import os
 import resource
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,23 @@ FOLDER = Path(__file__).parents[2] / "build"
 _LOG_BYTES = 32 << 20
 
 
-class OneSync(MemoryBackend):
+class BesideThread(MemoryBackend):
+    """In memory, beside a thread that does something with the disk for each batch."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._held = ExitStack()  # until it is closed
+        self._worker = Worker(name)
+        self._held.callback(self._worker.stop)
+
+    @asynccontextmanager
+    async def open(self, listener: Listener) -> AsyncGenerator[None]:
+        with self._held:
+            async with super().open(listener):
+                yield
+
+
+class OneSync(BesideThread):
     """The least that any store on a disk does: a thread writes the texts of a batch and syncs.
 
     Nothing can be read back from it: no names, no ids, no order that survives. Its file has its
@@ -34,21 +50,12 @@ class OneSync(MemoryBackend):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
+        super().__init__("one sync")
         self._file = os.open(path, os.O_RDWR | os.O_CREAT)
+        self._held.callback(os.close, self._file)
         os.write(self._file, bytes(_LOG_BYTES))
         os.fsync(self._file)
         self._end = 0
-        self._worker = Worker("one sync")
-
-    @asynccontextmanager
-    async def open(self, listener: Listener) -> AsyncGenerator[None]:
-        async with super().open(listener):
-            try:
-                yield
-            finally:
-                self._worker.stop()
-                os.close(self._file)
 
     async def write(self, batch: Sequence[Command]) -> list[Result]:
         texts = "".join(command.text for command in batch if isinstance(command, PostTo)).encode()
